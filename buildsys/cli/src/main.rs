@@ -1,0 +1,2 @@
+//! The `tbuild` program.
+fn main() {}

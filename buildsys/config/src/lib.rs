@@ -1,0 +1,1 @@
+//! tbuild.toml: parsed with spans, checked, and resolved by profile.

@@ -1,0 +1,1 @@
+//! A Docker Engine, spoken to through bollard.

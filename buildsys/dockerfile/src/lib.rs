@@ -1,0 +1,1 @@
+//! Dockerfile parsing with byte spans, variable expansion, .dockerignore, and lowering to a stage plan.

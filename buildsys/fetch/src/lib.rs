@@ -1,0 +1,1 @@
+//! The outside world as input: Debian packages, git, HTTP files, tools.

@@ -1,0 +1,1 @@
+//! Nodes, key manifests, planning order, and explain.

@@ -1,0 +1,1 @@
+//! Charts packaged deterministically, and the helm program driven under a wrapper.

@@ -1,0 +1,1 @@
+//! What each kind of node does: sources, bases, steps, images, artifacts, charts, effects.

@@ -1,0 +1,1 @@
+//! The lockfile schema: sorted TOML under lockfiles/.

@@ -1,0 +1,1 @@
+//! OCI documents, the canonical layer writer and reader, image archives, chunked gzip.

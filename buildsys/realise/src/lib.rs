@@ -1,0 +1,1 @@
+//! The scheduler: nodes in critical-path order, early cutoff, typed events.

@@ -1,0 +1,1 @@
+//! The executor of Linux namespaces, overlayfs and seccomp.

@@ -1,0 +1,107 @@
+//! Merkle digests of trees, folder by folder.
+
+use tbuild_digest::{ContentHash, Encoder, TreeDigest};
+
+use crate::{Entry, Node, Tree, TreePath};
+
+/// What a folder's digest says of one of its members. The path's last component only, so that a folder's
+/// digest does not depend on where the folder lies.
+fn member(encoder: &mut Encoder, entry: &Entry, folder: Option<TreeDigest>) {
+    encoder.bytes(entry.path.name().unwrap_or_default());
+    encoder.number(u64::from(entry.mode));
+    encoder.number(u64::from(entry.uid));
+    encoder.number(u64::from(entry.gid));
+    encoder.tag(u8::from(entry.opaque));
+    encoder.number(entry.xattrs.len() as u64);
+    for (name, value) in &entry.xattrs {
+        encoder.bytes(name);
+        encoder.bytes(value);
+    }
+    match &entry.node {
+        Node::Directory => {
+            encoder.tag(0);
+            folder.hash_content(encoder);
+        }
+        Node::File { size, digest } => {
+            encoder.tag(1);
+            encoder.number(*size);
+            digest.hash_content(encoder);
+        }
+        Node::Symlink { target } => {
+            encoder.tag(2);
+            encoder.bytes(target);
+        }
+        Node::Hardlink { target } => {
+            encoder.tag(3);
+            encoder.bytes(target.as_bytes());
+        }
+        Node::CharDevice { major, minor } => {
+            encoder.tag(4);
+            encoder.number(u64::from(*major));
+            encoder.number(u64::from(*minor));
+        }
+        Node::BlockDevice { major, minor } => {
+            encoder.tag(5);
+            encoder.number(u64::from(*major));
+            encoder.number(u64::from(*minor));
+        }
+        Node::Fifo => encoder.tag(6),
+        Node::Whiteout => encoder.tag(7),
+    }
+}
+
+impl Tree {
+    /// The digest of the whole tree.
+    pub fn digest(&self) -> TreeDigest {
+        digest_of(self.entries(), &TreePath::root())
+    }
+
+    /// The digest of what lies at `path`: for a folder of its content, for anything else of the entry. The
+    /// name that it has here does not count, its mode and owner do.
+    pub fn digest_at(&self, path: &TreePath) -> Option<TreeDigest> {
+        if path.is_root() {
+            return Some(self.digest());
+        }
+        let entries = self.below(path);
+        let first = entries.first().filter(|first| first.path == *path)?;
+        let mut unnamed = first.clone();
+        unnamed.path = TreePath::root();
+        let mut encoder = Encoder::new();
+        let folder = first.is_directory().then(|| digest_of(&entries[1..], path));
+        member(&mut encoder, &unnamed, folder);
+        Some(TreeDigest(encoder.finish()))
+    }
+}
+
+/// The digest of the folder `folder`, whose content is all of `entries`. Parents that a layer leaves out
+/// count as absent: their members hang off the nearest folder above by their longer name.
+fn digest_of(entries: &[Entry], folder: &TreePath) -> TreeDigest {
+    let mut encoder = Encoder::new();
+    let mut rest = entries;
+    while let Some((entry, after)) = rest.split_first() {
+        if entry.path == *folder {
+            // The folder's own entry: the root of a layer may carry one.
+            encoder.tag(9);
+            encoder.number(u64::from(entry.mode));
+            encoder.number(u64::from(entry.uid));
+            encoder.number(u64::from(entry.gid));
+            rest = after;
+            continue;
+        }
+        let depth_ok = entry.path.parent().as_ref() == Some(folder);
+        if !depth_ok {
+            encoder.tag(8);
+            encoder.bytes(entry.path.as_bytes());
+        }
+        if entry.is_directory() {
+            let len = after.partition_point(|other| other.path.below(&entry.path).is_some());
+            let inner = digest_of(&after[..len], &entry.path);
+            member(&mut encoder, entry, Some(inner));
+            rest = &after[len..];
+        } else {
+            member(&mut encoder, entry, None);
+            rest = after;
+        }
+    }
+    TreeDigest(encoder.finish())
+}
