@@ -1,0 +1,178 @@
+//! Why a key differs: the first differences between two manifests, in the order that the hash walks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use tbuild_digest::BlobDigest;
+
+use crate::{KeyManifest, Value};
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Another meaning altogether (another instruction, or a tbuild that keys differently).
+    Schema {
+        /// What it was.
+        old: String,
+        /// What it is.
+        new: String,
+    },
+    /// A field that was not there.
+    Added {
+        /// The field.
+        field: String,
+    },
+    /// A field that is gone.
+    Removed {
+        /// The field.
+        field: String,
+    },
+    /// A text differs.
+    Text {
+        /// The field, with the member for lists and maps.
+        field: String,
+        /// What it was; none if it was not there.
+        old: Option<String>,
+        /// What it is; none if it is gone.
+        new: Option<String>,
+    },
+    /// Files differ. Which ones, the listings tell.
+    Files {
+        /// The field.
+        field: String,
+        /// The listing of then.
+        old: Option<BlobDigest>,
+        /// The listing of now.
+        new: Option<BlobDigest>,
+    },
+}
+
+/// The differences from `old` to `new`, in the order of the key; empty if and only if the keys are equal.
+pub fn explain(old: &KeyManifest, new: &KeyManifest) -> Vec<Change> {
+    if old.schema != new.schema {
+        return vec![Change::Schema {
+            old: old.schema.clone(),
+            new: new.schema.clone(),
+        }];
+    }
+    let mut changes = Vec::new();
+    let names = |manifest: &KeyManifest| -> BTreeMap<String, Value> {
+        manifest
+            .fields
+            .iter()
+            .map(|field| (field.name.clone(), field.value.clone()))
+            .collect()
+    };
+    let before = names(old);
+    let after: BTreeSet<&str> = new.fields.iter().map(|field| field.name.as_str()).collect();
+    for field in &new.fields {
+        match before.get(&field.name) {
+            None => changes.push(Change::Added {
+                field: field.name.clone(),
+            }),
+            Some(value) => compare(&field.name, value, &field.value, &mut changes),
+        }
+    }
+    for field in &old.fields {
+        if !after.contains(field.name.as_str()) {
+            changes.push(Change::Removed {
+                field: field.name.clone(),
+            });
+        }
+    }
+    if changes.is_empty() && old.key() != new.key() {
+        // Same fields in another order, or one name twice.
+        changes.push(Change::Text {
+            field: "order of fields".to_owned(),
+            old: None,
+            new: None,
+        });
+    }
+    changes
+}
+
+fn compare(field: &str, old: &Value, new: &Value, changes: &mut Vec<Change>) {
+    let text = |field: String, old: Option<&String>, new: Option<&String>| Change::Text {
+        field,
+        old: old.cloned(),
+        new: new.cloned(),
+    };
+    match (old, new) {
+        (Value::Text(old), Value::Text(new)) => {
+            if old != new {
+                changes.push(text(field.to_owned(), Some(old), Some(new)));
+            }
+        }
+        (Value::List(old), Value::List(new)) => {
+            for at in 0..old.len().max(new.len()) {
+                if old.get(at) != new.get(at) {
+                    changes.push(text(format!("{field}[{at}]"), old.get(at), new.get(at)));
+                }
+            }
+        }
+        (Value::Map(old), Value::Map(new)) => {
+            let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            for name in names {
+                if old.get(name) != new.get(name) {
+                    changes.push(text(
+                        format!("{field} {name}"),
+                        old.get(name),
+                        new.get(name),
+                    ));
+                }
+            }
+        }
+        (
+            Value::Files {
+                digest: old_digest,
+                listing: old,
+            },
+            Value::Files {
+                digest: new_digest,
+                listing: new,
+            },
+        ) => {
+            if old_digest != new_digest {
+                changes.push(Change::Files {
+                    field: field.to_owned(),
+                    old: *old,
+                    new: *new,
+                });
+            }
+        }
+        _ => changes.push(Change::Added {
+            field: field.to_owned(),
+        }),
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Schema { old, new } => write!(f, "it was {old}, now it is {new}"),
+            Self::Added { field } => write!(f, "{field} is new"),
+            Self::Removed { field } => write!(f, "{field} is gone"),
+            Self::Text {
+                field,
+                old: Some(old),
+                new: Some(new),
+            } => write!(f, "{field} changed: {old:?} -> {new:?}"),
+            Self::Text {
+                field,
+                old: None,
+                new: Some(new),
+            } => write!(f, "{field} is new: {new:?}"),
+            Self::Text {
+                field,
+                old: Some(old),
+                new: None,
+            } => write!(f, "{field} is gone: {old:?}"),
+            Self::Text {
+                field,
+                old: None,
+                new: None,
+            } => write!(f, "{field} changed"),
+            Self::Files { field, .. } => write!(f, "{field}: its files changed"),
+        }
+    }
+}
