@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use tbuild_digest::BlobDigest;
+use tbuild_digest::TreeDigest;
 
 use crate::{KeyManifest, Value};
 
@@ -40,10 +40,10 @@ pub enum Change {
     Files {
         /// The field.
         field: String,
-        /// The listing of then.
-        old: Option<BlobDigest>,
-        /// The listing of now.
-        new: Option<BlobDigest>,
+        /// The tree of then.
+        old: TreeDigest,
+        /// The tree of now.
+        new: TreeDigest,
     },
 }
 
@@ -122,17 +122,8 @@ fn compare(field: &str, old: &Value, new: &Value, changes: &mut Vec<Change>) {
                 }
             }
         }
-        (
-            Value::Files {
-                digest: old_digest,
-                listing: old,
-            },
-            Value::Files {
-                digest: new_digest,
-                listing: new,
-            },
-        ) => {
-            if old_digest != new_digest {
+        (Value::Files(old), Value::Files(new)) => {
+            if old != new {
                 changes.push(Change::Files {
                     field: field.to_owned(),
                     old: *old,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tbuild_digest::{ActionKey, BlobDigest, ContentHash, Encoder};
+use tbuild_digest::{ActionKey, ContentHash, Encoder, TreeDigest};
 
 /// Everything that decides a node's outputs, field by field, in an order fixed by the node's kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,14 +33,8 @@ pub enum Value {
     List(Vec<String>),
     /// Texts by name.
     Map(BTreeMap<String, String>),
-    /// The content of files: the digest decides, the listing (a blob that only explain reads) tells which
-    /// file it was.
-    Files {
-        /// The digest that counts.
-        digest: String,
-        /// Where the listing is, if it was kept.
-        listing: Option<BlobDigest>,
-    },
+    /// The digest of a tree of files. Which file it was that changed, a listing kept by digest tells.
+    Files(TreeDigest),
 }
 
 impl KeyManifest {
@@ -79,19 +73,8 @@ impl KeyManifest {
 
     /// Adds files by digest.
     #[must_use]
-    pub fn files(
-        self,
-        name: impl Into<String>,
-        digest: impl ToString,
-        listing: Option<BlobDigest>,
-    ) -> Self {
-        self.field(
-            name,
-            Value::Files {
-                digest: digest.to_string(),
-                listing,
-            },
-        )
+    pub fn files(self, name: impl Into<String>, digest: TreeDigest) -> Self {
+        self.field(name, Value::Files(digest))
     }
 
     /// Adds any value.
@@ -104,7 +87,7 @@ impl KeyManifest {
         self
     }
 
-    /// The key: the hash of all of it but the listings.
+    /// The key: the hash of all of it.
     pub fn key(&self) -> ActionKey {
         ActionKey(self.content_digest())
     }
@@ -139,8 +122,7 @@ impl ContentHash for Value {
                 encoder.tag(2);
                 values.hash_content(encoder);
             }
-            // The listing is derived from what the digest covers, and may be gone: it must not count.
-            Self::Files { digest, listing: _ } => {
+            Self::Files(digest) => {
                 encoder.tag(3);
                 digest.hash_content(encoder);
             }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tbuild_digest::BlobDigest;
+use tbuild_digest::TreeDigest;
 
 use super::*;
 
@@ -52,14 +52,6 @@ fn the_longest_way_runs_first() {
     assert_eq!(priorities[short.index()], 2);
 }
 
-#[test]
-fn listings_do_not_count() {
-    let with = KeyManifest::new("x/1").files("src", "d", Some(BlobDigest::of(b"")));
-    let without = KeyManifest::new("x/1").files("src", "d", None);
-    assert_eq!(with.key(), without.key());
-    assert!(explain(&with, &without).is_empty());
-}
-
 fn any_manifest() -> impl Strategy<Value = KeyManifest> {
     let text = prop::sample::select(vec!["", "a", "b"]);
     let value = prop_oneof![
@@ -71,10 +63,7 @@ fn any_manifest() -> impl Strategy<Value = KeyManifest> {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect::<BTreeMap<_, _>>()
         )),
-        text.prop_map(|digest| Value::Files {
-            digest: digest.to_owned(),
-            listing: None
-        }),
+        text.prop_map(|digest| Value::Files(TreeDigest::of(digest.as_bytes()))),
     ];
     let field = (prop::sample::select(vec!["f", "g"]), value).prop_map(|(name, value)| Field {
         name: name.to_owned(),

@@ -1,1 +1,20 @@
 //! The scheduler: nodes in critical-path order, early cutoff, typed events.
+//!
+//! What a node does is an [`Op`]; this crate decides whether and when. It does not know Dockerfiles,
+//! registries, clusters or terminals: ops are built above it, and everything that a user may see leaves it as
+//! an [`Event`].
+
+mod event;
+mod op;
+mod record;
+mod run;
+mod state;
+
+pub use event::{Event, EventSink, Status, Summary};
+pub use op::{Context, Effect, Op, OpError, Output, Prepared, Work};
+pub use record::{Last, Record, last, read_record};
+pub use run::{Failure, Options, Outcome, realise};
+pub use state::{NodeState, Transition, Tracker};
+
+#[cfg(test)]
+mod tests;
