@@ -19,7 +19,10 @@ impl<T: Read + Seek + Send> BlobReader for T {}
 pub trait BlobWriter: Write + Send {
     /// Makes the blob visible, whole, under its digest. Returns the digest and the size in bytes.
     /// `expected` is checked first: on a mismatch nothing becomes visible.
-    fn commit(self: Box<Self>, expected: Option<&BlobDigest>) -> Result<(BlobDigest, u64), StoreError>;
+    fn commit(
+        self: Box<Self>,
+        expected: Option<&BlobDigest>,
+    ) -> Result<(BlobDigest, u64), StoreError>;
 }
 
 /// A folder on the store's own file system to build a layer in. Dropped, it is removed.
@@ -42,14 +45,20 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Writes a small blob at once.
     fn put_blob(&self, bytes: &[u8]) -> Result<BlobDigest, StoreError> {
         let mut writer = self.blob_writer()?;
-        writer.write_all(bytes).map_err(|source| StoreError::io("write a blob", source))?;
+        writer
+            .write_all(bytes)
+            .map_err(|source| StoreError::io("write a blob", source))?;
         writer.commit(None).map(|(digest, _)| digest)
     }
     /// Reads a small blob whole; its digest is checked.
     fn read_blob(&self, digest: &BlobDigest) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(mut reader) = self.open_blob(digest)? else { return Ok(None) };
+        let Some(mut reader) = self.open_blob(digest)? else {
+            return Ok(None);
+        };
         let mut bytes = Vec::new();
-        reader.read_to_end(&mut bytes).map_err(|source| StoreError::io(format!("read blob {digest}"), source))?;
+        reader
+            .read_to_end(&mut bytes)
+            .map_err(|source| StoreError::io(format!("read blob {digest}"), source))?;
         if BlobDigest::of(&bytes) == *digest {
             Ok(Some(bytes))
         } else {
@@ -66,7 +75,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// word; `name` is any text.
     fn reference(&self, space: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Sets a named pointer atomically; none removes it.
-    fn set_reference(&self, space: &str, name: &str, value: Option<&[u8]>) -> Result<(), StoreError>;
+    fn set_reference(
+        &self,
+        space: &str,
+        name: &str,
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError>;
     /// All names in `space`, sorted.
     fn references(&self, space: &str) -> Result<Vec<String>, StoreError>;
 
@@ -76,7 +90,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn stage(&self) -> Result<Box<dyn Staging>, StoreError>;
     /// Makes the staged folder the snapshot of `diff_id`. If another process was first, its folder stays and
     /// this one goes. Returns the snapshot's folder.
-    fn commit_snapshot(&self, staging: Box<dyn Staging>, diff_id: &DiffId) -> Result<PathBuf, StoreError>;
+    fn commit_snapshot(
+        &self,
+        staging: Box<dyn Staging>,
+        diff_id: &DiffId,
+    ) -> Result<PathBuf, StoreError>;
 
     /// Waits until no other process or thread holds `name`; held until the guard is dropped. Used so that
     /// one action runs once however many processes want it.
@@ -121,6 +139,9 @@ pub enum StoreError {
 impl StoreError {
     /// An IO error with what was tried.
     pub fn io(what: impl Into<String>, source: std::io::Error) -> Self {
-        Self::Io { what: what.into(), source }
+        Self::Io {
+            what: what.into(),
+            source,
+        }
     }
 }

@@ -1,0 +1,92 @@
+//! File operations whose errors say what was tried, and on what.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use tbuild_store::StoreError;
+
+/// An error of `verb` on `path`.
+pub fn fail(verb: &str, path: &Path, source: impl Into<io::Error>) -> StoreError {
+    StoreError::io(format!("{verb} {}", path.display()), source.into())
+}
+
+/// Makes a folder unless it is there.
+pub fn make_folder(path: &Path, mode: u32) -> Result<(), StoreError> {
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => Ok(()),
+        Err(source) if source.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(fail("create folder", path, source)),
+    }
+}
+
+/// Opens a file to read, if it is there.
+pub fn open(path: &Path) -> Result<Option<File>, StoreError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(source) if source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(fail("open", path, source)),
+    }
+}
+
+/// Reads a whole file, if it is there.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(mut file) = open(path)? else {
+        return Ok(None);
+    };
+    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
+    file.read_to_end(&mut bytes)
+        .map_err(|source| fail("read", path, source))?;
+    Ok(Some(bytes))
+}
+
+/// Makes a file that was not there, to write. The umask narrows `mode`.
+pub fn create(path: &Path, mode: u32) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .map_err(|source| fail("create", path, source))
+}
+
+/// Renames, replacing what is there.
+pub fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    fs::rename(from, to).map_err(|source| {
+        let what = format!("rename {} to {}", from.display(), to.display());
+        StoreError::io(what, source)
+    })
+}
+
+/// Removes a file; says whether it was there.
+pub fn remove_file(path: &Path) -> Result<bool, StoreError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(source) if source.kind() == ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(fail("remove", path, source)),
+    }
+}
+
+/// The names in a folder, unsorted; none if it is not there.
+pub fn names(path: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(source) if source.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(fail("list", path, source)),
+    };
+    entries
+        .map(|entry| match entry {
+            Ok(entry) => Ok(entry.file_name()),
+            Err(source) => Err(fail("list", path, source)),
+        })
+        .collect()
+}
+
+/// Makes what was renamed into `folder` survive a crash of the machine.
+pub fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| fail("sync", folder, source))
+}
