@@ -5,7 +5,7 @@
 //! in it is whole: files are written elsewhere and renamed into place, folders likewise, and locks belong to
 //! open files, so that a process killed at any instant leaves nothing that a later one would have to repair.
 //!
-//! `scan` reads a folder of the user's as a tree, at the price of one `stat` a file when nothing changed.
+//! [`scan()`] reads a folder of the user's as a tree, at the price of one `stat` a file when nothing changed.
 //! `unpack_layer` turns a layer's tar into a folder in overlayfs form.
 //!
 //! This crate does not know nodes, keys' contents, images or the network.
@@ -18,6 +18,7 @@ mod names;
 mod record;
 mod references;
 mod remove;
+mod scan;
 mod session;
 mod snapshots;
 mod store;
@@ -25,4 +26,5 @@ mod store;
 pub use gc::{Removed, Usage};
 pub use layout::VERSION;
 pub use remove::remove_tree;
+pub use scan::{Filter, Scan, ScanError, ScanStats, Verdict, scan};
 pub use store::{Durability, LocalStore};

@@ -9,6 +9,7 @@ mod path;
 mod rootfs;
 
 pub use entry::{Entry, Node, Tree, TreeError, Xattrs, SOURCE_DATE_EPOCH};
+pub use merkle::{entry_digest, folder_digest};
 pub use path::TreePath;
 pub use rootfs::{Resolved, Rootfs, RootfsError};
 

@@ -73,6 +73,26 @@ impl Tree {
     }
 }
 
+/// The digest of a folder whose members are `members`: each with, where it is a folder, the digest of its own
+/// content. Sorted by path, nothing below the members among them. What [`Tree::digest`] says of the same
+/// folder, for those who keep the digests of unchanged folders.
+pub fn folder_digest<'a>(
+    members: impl IntoIterator<Item = (&'a Entry, Option<TreeDigest>)>,
+) -> TreeDigest {
+    let mut encoder = Encoder::new();
+    for (entry, folder) in members {
+        member(&mut encoder, entry, folder);
+    }
+    TreeDigest(encoder.finish())
+}
+
+/// What [`Tree::digest_at`] says of the folder `entry`, given the digest of its content.
+pub fn entry_digest(entry: &Entry, folder: TreeDigest) -> TreeDigest {
+    let mut unnamed = entry.clone();
+    unnamed.path = TreePath::root();
+    folder_digest([(&unnamed, Some(folder))])
+}
+
 /// The digest of the folder `folder`, whose content is all of `entries`. Parents that a layer leaves out
 /// count as absent: their members hang off the nearest folder above by their longer name.
 fn digest_of(entries: &[Entry], folder: &TreePath) -> TreeDigest {
