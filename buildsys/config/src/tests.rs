@@ -94,7 +94,7 @@ fn an_unknown_key_is_shown_with_a_caret_and_a_suggestion() {
     let shown = finding(&text, &overrides());
     for part in [
         "release.site has no key timeuot",
-        "tbuild.toml:25:1",
+        "tbuild.toml:24:1",
         "^^^^^^^",
         "did you mean timeout?",
     ] {

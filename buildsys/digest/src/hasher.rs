@@ -54,7 +54,11 @@ pub struct HashingReader<R> {
 impl<R: Read> HashingReader<R> {
     /// Wraps `inner`.
     pub fn new(inner: R) -> Self {
-        Self { inner, hasher: Hasher::new(), count: 0 }
+        Self {
+            inner,
+            hasher: Hasher::new(),
+            count: 0,
+        }
     }
 
     /// The digest and the number of bytes read so far.
@@ -82,7 +86,11 @@ pub struct HashingWriter<W> {
 impl<W: Write> HashingWriter<W> {
     /// Wraps `inner`.
     pub fn new(inner: W) -> Self {
-        Self { inner, hasher: Hasher::new(), count: 0 }
+        Self {
+            inner,
+            hasher: Hasher::new(),
+            count: 0,
+        }
     }
 
     /// The number of bytes written so far.

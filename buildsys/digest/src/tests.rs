@@ -13,7 +13,13 @@ fn sha256_of_abc_is_the_standards_vector() {
 
 #[test]
 fn refuses_what_is_not_a_digest() {
-    for text in ["", "sha256:", "sha512:00", "sha256:zz", &format!("sha256:{}", "A".repeat(64))] {
+    for text in [
+        "",
+        "sha256:",
+        "sha512:00",
+        "sha256:zz",
+        &format!("sha256:{}", "A".repeat(64)),
+    ] {
         assert!(text.parse::<BlobDigest>().is_err(), "{text:?} was taken");
     }
 }

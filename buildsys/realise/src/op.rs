@@ -100,6 +100,11 @@ impl OpError {
         Self::Failed { message: chain(error), hints: Vec::new() }
     }
 
+    /// A failure by the node's own doing, in words.
+    pub fn failed_text(message: impl Into<String>) -> Self {
+        Self::Failed { message: message.into(), hints: Vec::new() }
+    }
+
     /// Something out of reach.
     pub fn unreachable(error: &dyn std::error::Error) -> Self {
         Self::Unreachable { message: chain(error), hints: Vec::new() }
@@ -237,14 +242,17 @@ pub trait Op: Send + Sync {
     /// Looks at inputs and, for sources and effects, at the world.
     async fn prepare(&self, cx: &Context, inputs: &[Output]) -> Result<Prepared, OpError>;
 
-    /// Does it. For actions what is returned is recorded under the key, so it must be enough for
+    /// Does it; ops that are always ready have nothing to do. For actions what is returned is recorded under the key, so it must be enough for
     /// [`Op::complete`] in another process. `state` is what `prepare` left.
     async fn run(
         &self,
         cx: &Context,
         inputs: &[Output],
         state: Box<dyn Any + Send + Sync>,
-    ) -> Result<serde_json::Value, OpError>;
+    ) -> Result<serde_json::Value, OpError> {
+        let _unused = (inputs, state);
+        Err(OpError::Internal { message: format!("{} has nothing to run", cx.node) })
+    }
 
     /// Makes the output from what was recorded; none if something it names is no longer in the store, which
     /// makes it run again.
@@ -253,7 +261,10 @@ pub trait Op: Send + Sync {
         cx: &Context,
         inputs: &[Output],
         result: &serde_json::Value,
-    ) -> Result<Option<Output>, OpError>;
+    ) -> Result<Option<Output>, OpError> {
+        let _unused = (cx, inputs, result);
+        Ok(None)
+    }
 
     /// What it costs when nothing is known of earlier runs, in milliseconds.
     fn default_cost(&self, kind: NodeKind) -> u64 {

@@ -1,0 +1,184 @@
+//! Artifacts: files made by a command run in an image over sources and other artifacts.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tbuild_digest::{DiffId, TreeDigest};
+use tbuild_exec::{Mount, MountSource};
+use tbuild_graph::KeyManifest;
+use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
+use tbuild_store::{Staging as _, Store as _};
+use tbuild_tree::{Node, Rootfs, Tree, TreePath};
+
+use crate::content::{Contents, origin, store_layer};
+use crate::run::{Run, keep, run_staged};
+use crate::value::input;
+use crate::world::blocking;
+use crate::{ImageValue, LayerRef, Place, TreeValue, World, listing};
+
+/// Where an artifact's inputs are mounted, by name.
+const INPUTS: &str = "/inputs";
+/// Where an artifact writes.
+const OUTPUTS: &str = "/outputs";
+/// The store's space for trees kept as layers, by tree digest.
+const TREE_LAYER: &str = "tree-layer";
+
+/// An artifact. Its inputs: the image, then the trees in the order of `inputs`.
+pub(crate) struct Artifact {
+    pub world: Arc<World>,
+    /// The names of the input trees.
+    pub inputs: Vec<String>,
+    pub argv: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    /// Paths below the output folder that must be there afterwards.
+    pub outputs: Vec<String>,
+    /// Whether it sees the host's network.
+    pub network: bool,
+}
+
+/// What an artifact records.
+#[derive(Debug, Serialize, Deserialize)]
+struct Made {
+    layer: LayerRef,
+    digest: TreeDigest,
+}
+
+struct State {
+    run: Run,
+    trees: Vec<(String, Arc<TreeValue>)>,
+}
+
+impl Artifact {
+    fn key(&self, inputs: &[Output]) -> Result<(KeyManifest, State), OpError> {
+        let image = input::<ImageValue>(inputs, 0)?;
+        let parent = Arc::new(image.state.clone());
+        let mut run = Run::new(&self.world, parent, self.argv.clone(), BTreeMap::new(), None)?.with_env(&self.env);
+        if !self.network {
+            run = run.offline();
+        }
+        let mut manifest = run.manifest();
+        manifest.schema = "artifact/1".to_owned();
+        let mut trees = Vec::new();
+        for (at, name) in self.inputs.iter().enumerate() {
+            let tree = input::<TreeValue>(inputs, at + 1)?;
+            listing::keep(self.world.store.as_ref(), &tree.digest, &tree.tree)?;
+            manifest = manifest.files(format!("input {name}"), tree.digest);
+            trees.push((name.clone(), tree));
+        }
+        Ok((manifest.list("outputs", &self.outputs), State { run, trees }))
+    }
+}
+
+/// The layer that holds a tree: the tree's files as an executor can mount them, with nothing of this
+/// machine's owners and times.
+pub(crate) fn layer_of(world: &World, value: &TreeValue) -> Result<DiffId, OpError> {
+    if let Place::Layer(diff_id) = value.place
+        && world.index(&diff_id)?.tree().digest() == value.digest
+    {
+        return Ok(diff_id);
+    }
+    let name = value.digest.hex();
+    let kept = world.store.reference(TREE_LAYER, &name)?;
+    if let Some(layer) = kept.and_then(|bytes| serde_json::from_slice::<LayerRef>(&bytes).ok())
+        && world.has_layer(&layer)?
+    {
+        return Ok(layer.diff_id);
+    }
+    let mut origins = HashMap::new();
+    for entry in value.tree.entries() {
+        if let Node::File { size, .. } = entry.node {
+            origins.insert(entry.path.clone(), origin(world, &value.place, &entry.path, size)?);
+        }
+    }
+    let layer = store_layer(world, &value.tree, &mut Contents::new(world, origins))?;
+    let bytes = serde_json::to_vec(&layer).map_err(|error| OpError::internal(&error))?;
+    world.store.set_reference(TREE_LAYER, &name, Some(&bytes))?;
+    Ok(layer.diff_id)
+}
+
+fn make(world: &World, cx: &Context, state: State, outputs: &[String]) -> Result<Made, OpError> {
+    let mut mounts = Vec::new();
+    for (name, value) in &state.trees {
+        let folder = world.store.ensure_snapshot(&layer_of(world, value)?)?;
+        mounts.push(Mount {
+            target: format!("{INPUTS}/{name}"),
+            source: MountSource::Bind(folder),
+            read_only: true,
+        });
+    }
+    let result = world.store.stage()?;
+    rustix::fs::chmod(result.upper(), rustix::fs::Mode::from_raw_mode(0o777))
+        .map_err(|error| OpError::internal(&error))?;
+    mounts.push(Mount {
+        target: OUTPUTS.to_owned(),
+        source: MountSource::Bind(result.upper().to_owned()),
+        read_only: false,
+    });
+    // What it wrote elsewhere goes with the staging folder.
+    drop(run_staged(world, cx, &state.run.with_mounts(mounts))?);
+    rustix::fs::chmod(result.upper(), rustix::fs::Mode::from_raw_mode(0o755))
+        .map_err(|error| OpError::internal(&error))?;
+    let captured =
+        tbuild_sandbox::capture(result.upper(), &Rootfs::default()).map_err(|error| OpError::failed(&error))?;
+    let tree = owned_by_root(captured.tree)?;
+    for output in outputs {
+        if tree.get(&TreePath::clean(output.as_bytes())).is_none() {
+            let there: Vec<String> = tree.entries().iter().take(5).map(|entry| entry.path.to_string()).collect();
+            let there = if there.is_empty() { "nothing".to_owned() } else { there.join(", ") };
+            return Err(OpError::failed_text(format!("it did not write {OUTPUTS}/{output} (it wrote {there})")));
+        }
+    }
+    let digest = tree.digest();
+    let layer = keep(world, result, &tree)?;
+    Ok(Made { layer, digest })
+}
+
+/// The tree without its root entry, with every owner root: who ran the command is nobody's business.
+fn owned_by_root(tree: Tree) -> Result<Tree, OpError> {
+    let mut entries = tree.into_entries();
+    entries.retain(|entry| !entry.path.is_root());
+    for entry in &mut entries {
+        (entry.uid, entry.gid) = (0, 0);
+    }
+    Tree::new(entries).map_err(|error| OpError::internal(&error))
+}
+
+#[async_trait]
+impl Op for Artifact {
+    fn title(&self) -> String {
+        self.argv.last().map_or_else(String::new, |line| line.trim().replace('\n', " "))
+    }
+
+    async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
+        let (manifest, state) = tokio::task::block_in_place(|| self.key(inputs))?;
+        let impure = if self.network { vec!["network".to_owned()] } else { Vec::new() };
+        Ok(Prepared::Action(Work { manifest, impure, force: false, state: Box::new(state) }))
+    }
+
+    async fn run(
+        &self,
+        cx: &Context,
+        _: &[Output],
+        state: Box<dyn Any + Send + Sync>,
+    ) -> Result<serde_json::Value, OpError> {
+        let state = state
+            .downcast::<State>()
+            .map_err(|_| OpError::Internal { message: "an artifact's state is another's".to_owned() })?;
+        let (world, cx, outputs) = (Arc::clone(&self.world), cx.clone(), self.outputs.clone());
+        let made = blocking(move || make(&world, &cx, *state, &outputs)).await?;
+        serde_json::to_value(made).map_err(|error| OpError::internal(&error))
+    }
+
+    async fn complete(&self, _: &Context, _: &[Output], result: &serde_json::Value) -> Result<Option<Output>, OpError> {
+        let Ok(made) = Made::deserialize(result) else { return Ok(None) };
+        if !self.world.has_layer(&made.layer)? {
+            return Ok(None);
+        }
+        let world = Arc::clone(&self.world);
+        let tree = tokio::task::block_in_place(|| Ok::<_, OpError>(Arc::clone(world.index(&made.layer.diff_id)?.tree())))?;
+        Ok(Some(Output::new(TreeValue { tree, digest: made.digest, place: Place::Layer(made.layer.diff_id) })))
+    }
+}

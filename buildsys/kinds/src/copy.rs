@@ -1,0 +1,222 @@
+//! COPY, ADD of local files, and WORKDIR's folder: layers written from trees, with nothing run.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tbuild_digest::Sha256;
+use tbuild_graph::KeyManifest;
+use tbuild_realise::OpError;
+use tbuild_store::Store as _;
+use tbuild_tree::{Entry, Node, Tree, TreePath};
+
+use crate::content::{Contents, Origin, origin, origin_in_layers, read_in_layers, store_layer};
+use crate::facts::{self, Facts, Found};
+use crate::select::{Ownership, Selection, place, select};
+use crate::{LayerRef, StateValue, TreeValue, World, listing};
+
+/// Where a COPY takes from.
+pub(crate) enum From {
+    /// A context, a source, an artifact.
+    Tree(Arc<TreeValue>),
+    /// A stage or an image: what its layers show.
+    State(Arc<StateValue>),
+}
+
+/// A COPY with everything known.
+pub(crate) struct Copy {
+    pub from: From,
+    pub sources: Vec<String>,
+    /// Here-documents: name and bytes.
+    pub inline: Vec<(String, Vec<u8>)>,
+    /// Absolute.
+    pub dest: String,
+    pub chown: Option<String>,
+    pub chmod: Option<String>,
+    /// What the source is to the user.
+    pub what: String,
+}
+
+/// What [`prepare`] worked out.
+pub(crate) struct Prepared {
+    from: From,
+    tree: Arc<Tree>,
+    selection: Selection,
+    inline: Vec<(String, Vec<u8>)>,
+    dest: String,
+    facts: Facts,
+    own: Ownership,
+}
+
+/// Works out the key of a copy, and what running it needs.
+pub(crate) fn prepare(
+    world: &World,
+    parent: &StateValue,
+    copy: Copy,
+) -> Result<(KeyManifest, Prepared), OpError> {
+    let dest = TreePath::clean(copy.dest.as_bytes());
+    let facts = facts::destination(world, &parent.layers, &dest)?;
+    let own = Ownership {
+        owner: copy.chown.as_deref().map(|chown| owner(world, parent, chown)).transpose()?,
+        mode: copy.chmod.as_deref().map(mode).transpose()?,
+    };
+    let mut manifest = KeyManifest::new("step.copy/1")
+        .list("destination", facts.lines())
+        .text("destination as written", &copy.dest)
+        .text("owner", own.owner.map_or("as it is".to_owned(), |(uid, gid)| format!("{uid}:{gid}")));
+    if let Some(mode) = own.mode {
+        manifest = manifest.text("mode", format!("{mode:o}"));
+    }
+    let tree = match &copy.from {
+        From::Tree(value) => Arc::clone(&value.tree),
+        From::State(state) => {
+            Arc::new(world.rootfs(&state.layers)?.flatten().map_err(|error| OpError::internal(&error))?)
+        }
+    };
+    let selection = if copy.sources.is_empty() {
+        Selection::nothing()
+    } else {
+        select(&tree, &copy.sources, &copy.what)?
+    };
+    if !copy.sources.is_empty() {
+        listing::keep(world.store.as_ref(), &selection.digest, &selection.tree()?)?;
+        manifest = manifest.files(format!("{} from {}", copy.sources.join(" "), copy.what), selection.digest);
+    }
+    for (name, bytes) in &copy.inline {
+        manifest = manifest.text(format!("here-document {name}"), String::from_utf8_lossy(bytes));
+    }
+    let prepared =
+        Prepared { from: copy.from, tree, selection, inline: copy.inline, dest: copy.dest, facts, own };
+    Ok((manifest, prepared))
+}
+
+/// Writes the layer of a copy.
+pub(crate) fn run(world: &World, prepared: Prepared) -> Result<LayerRef, OpError> {
+    let Prepared { from, tree, selection, inline, dest, facts, own } = prepared;
+    let root = facts.path();
+    let (layer, sources) = place(selection, &dest, &facts, own, inline.len())?;
+    let mut origins = HashMap::with_capacity(sources.len());
+    match &from {
+        From::Tree(value) => {
+            for (path, source) in sources {
+                origins.insert(path, origin(world, &value.place, &source.path, size(&source))?);
+            }
+        }
+        From::State(state) => {
+            let view = world.rootfs(&state.layers)?;
+            for (path, source) in sources {
+                let from = origin_in_layers(world, &state.layers, &view, &source.path, size(&source))?;
+                origins.insert(path, from);
+            }
+        }
+    }
+    drop(tree);
+    let mut entries = layer.into_entries();
+    let to_folder = dest.ends_with('/') || facts.found == Found::Folder || inline.len() > 1;
+    for (name, bytes) in inline {
+        let path = if to_folder { root.join(name.as_bytes()) } else { root.clone() };
+        let node = Node::File { size: bytes.len() as u64, digest: Sha256::of(&bytes) };
+        let mut entry = Entry::new(path.clone(), own.mode.unwrap_or(0o644), node);
+        (entry.uid, entry.gid) = own.owner.unwrap_or_default();
+        entries.retain(|other| other.path != path);
+        entries.push(entry);
+        origins.insert(path, Origin::Bytes(bytes.into()));
+    }
+    let layer = Tree::new(entries).map_err(|error| OpError::internal(&error))?;
+    store_layer(world, &layer, &mut Contents::new(world, origins))
+}
+
+fn size(entry: &Entry) -> u64 {
+    if let Node::File { size, .. } = entry.node { size } else { 0 }
+}
+
+/// The layer that makes the folder `path`, owned by `user`; none if it is there.
+pub(crate) fn folder(world: &World, parent: &StateValue, path: &str) -> Result<Option<(KeyManifest, Tree)>, OpError> {
+    let at = TreePath::clean(path.as_bytes());
+    let facts = facts::destination(world, &parent.layers, &at)?;
+    match facts.found {
+        Found::Folder => return Ok(None),
+        Found::Other => return Err(OpError::failed_text(format!("{path} is no folder"))),
+        Found::Nothing => {}
+    }
+    let user = parent.config.config.user.clone().filter(|user| !user.is_empty());
+    let (uid, gid) = user.map(|user| owner(world, parent, &user)).transpose()?.unwrap_or_default();
+    let manifest =
+        KeyManifest::new("step.folder/1").list("destination", facts.lines()).text("owner", format!("{uid}:{gid}"));
+    let entries = facts.lead_to(&facts.path(), (uid, gid));
+    let tree = Tree::new(entries).map_err(|error| OpError::internal(&error))?;
+    Ok(Some((manifest, tree)))
+}
+
+/// The mode of `--chmod`: octal.
+fn mode(text: &str) -> Result<u32, OpError> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o7777)
+        .ok_or_else(|| OpError::usage(format!("--chmod={text}: an octal mode is expected, such as 0755")))
+}
+
+/// The owner of `--chown`: `USER[:GROUP]`, by number or by name of the image's /etc/passwd and /etc/group.
+fn owner(world: &World, parent: &StateValue, chown: &str) -> Result<(u32, u32), OpError> {
+    // Numbers alone need nothing of the image.
+    if let Some((Ok(uid), Ok(gid))) = chown.split_once(':').map(|(uid, gid)| (uid.parse(), gid.parse())) {
+        return Ok((uid, gid));
+    }
+    let user = user(world, parent, chown)?;
+    Ok((user.uid, user.gid))
+}
+
+/// Who a user is in an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+    pub home: String,
+}
+
+/// Looks `USER[:GROUP]` up in the image. A number without an account is itself, in group 0 as Docker has it
+/// for USER, in its own group for --chown.
+pub(crate) fn user(world: &World, parent: &StateValue, text: &str) -> Result<Account, OpError> {
+    let (name, group) = text.split_once(':').map_or((text, None), |(name, group)| (name, Some(group)));
+    let needs_files = name.parse::<u32>().is_err() || group.is_some_and(|group| group.parse::<u32>().is_err());
+    let view = world.rootfs(&parent.layers)?;
+    let read = |path: &str| -> Result<String, OpError> {
+        let bytes = read_in_layers(world, &parent.layers, &view, &path.into())?;
+        Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+    };
+    let (passwd, groups) = (read("etc/passwd")?, read("etc/group")?);
+    let lines = |text: &str| -> Vec<Vec<String>> {
+        text.lines().map(|line| line.split(':').map(str::to_owned).collect()).collect()
+    };
+    let (passwd, groups) = (lines(&passwd), lines(&groups));
+    let account = passwd.iter().find(|line| {
+        line.first().is_some_and(|first| first == name) || line.get(2).is_some_and(|uid| uid == name)
+    });
+    let number = |line: &Vec<String>, at: usize| line.get(at).and_then(|text| text.parse::<u32>().ok());
+    let uid = match (account.and_then(|line| number(line, 2)), name.parse::<u32>()) {
+        (Some(uid), _) | (None, Ok(uid)) => uid,
+        (None, Err(_)) => {
+            let what = if needs_files && passwd.is_empty() { " (it has no /etc/passwd)" } else { "" };
+            return Err(OpError::failed_text(format!("user {name} is not in the image{what}")));
+        }
+    };
+    let gid = match group {
+        None => account.and_then(|line| number(line, 3)).unwrap_or(if account.is_some() { 0 } else { uid }),
+        Some(group) => match groups.iter().find(|line| line.first().is_some_and(|first| first == group)) {
+            Some(line) => number(line, 2).unwrap_or(0),
+            None => group
+                .parse()
+                .map_err(|_| OpError::failed_text(format!("group {group} is not in the image")))?,
+        },
+    };
+    let account_name = account.and_then(|line| line.first().cloned()).unwrap_or_default();
+    let supplementary = groups
+        .iter()
+        .filter(|line| line.get(3).is_some_and(|members| members.split(',').any(|member| member == account_name)))
+        .filter_map(|line| number(line, 2))
+        .filter(|other| *other != gid && !account_name.is_empty())
+        .collect();
+    let home = account.and_then(|line| line.get(5).cloned()).filter(|home| !home.is_empty());
+    let groups = if group.is_some() { Vec::new() } else { supplementary };
+    Ok(Account { uid, gid, groups, home: home.unwrap_or_else(|| "/".to_owned()) })
+}

@@ -1,0 +1,138 @@
+//! What COPY and WORKDIR need to know of the layers below: a few facts about one path, never all of them.
+//!
+//! The facts are in the step's key instead of the layers, so that a rebuilt layer below which leaves them as
+//! they were does not rebuild the copy. They are kept by layers and path: an unchanged build reads no index.
+
+use serde::{Deserialize, Serialize};
+use tbuild_digest::{ContentHash as _, Encoder};
+use tbuild_realise::OpError;
+use tbuild_store::Store;
+use tbuild_tree::{Entry, Node, TreePath};
+
+use crate::{LayerRef, World};
+
+/// The store's space for facts.
+const FACTS: &str = "facts";
+
+/// One folder that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Folder {
+    /// Its path.
+    pub path: String,
+    /// Its mode.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
+/// What lies at the end of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Found {
+    /// Nothing.
+    Nothing,
+    /// A folder.
+    Folder,
+    /// Something else.
+    Other,
+}
+
+/// The facts about one destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    /// The path with links followed.
+    pub path: String,
+    /// What is there.
+    pub found: Found,
+    /// The folders on the way that are there, from the top; the last one is the destination itself if it is a
+    /// folder.
+    pub folders: Vec<Folder>,
+}
+
+/// The facts about `path` in `layers`.
+pub(crate) fn destination(world: &World, layers: &[LayerRef], path: &TreePath) -> Result<Facts, OpError> {
+    let mut encoder = Encoder::new();
+    for layer in layers {
+        layer.diff_id.hash_content(&mut encoder);
+    }
+    encoder.bytes(path.as_bytes());
+    let name = encoder.finish().hex();
+    let kept = world.store.reference(FACTS, &name)?;
+    if let Some(facts) = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+        return Ok(facts);
+    }
+    let facts = look(world, layers, path)?;
+    let bytes = serde_json::to_vec(&facts).map_err(|error| OpError::internal(&error))?;
+    world.store.set_reference(FACTS, &name, Some(&bytes))?;
+    Ok(facts)
+}
+
+fn look(world: &World, layers: &[LayerRef], path: &TreePath) -> Result<Facts, OpError> {
+    let view = world.rootfs(layers)?;
+    let resolved = view.resolve(path, true).map_err(|error| OpError::failed(&error))?;
+    let found = match &resolved.entry {
+        None => Found::Nothing,
+        Some(entry) if entry.is_directory() => Found::Folder,
+        Some(_) => Found::Other,
+    };
+    let mut folders = Vec::new();
+    let mut at = TreePath::root();
+    for part in resolved.path.components() {
+        at = at.join(part);
+        match view.get(&at) {
+            Some(entry) if entry.is_directory() => folders.push(folder(&entry)?),
+            _ => break,
+        }
+    }
+    Ok(Facts { path: text(&resolved.path)?, found, folders })
+}
+
+fn folder(entry: &Entry) -> Result<Folder, OpError> {
+    Ok(Folder { path: text(&entry.path)?, mode: entry.mode, uid: entry.uid, gid: entry.gid })
+}
+
+fn text(path: &TreePath) -> Result<String, OpError> {
+    String::from_utf8(path.as_bytes().to_vec())
+        .map_err(|_| OpError::usage(format!("the destination {path} is not UTF-8")))
+}
+
+impl Facts {
+    /// The resolved destination.
+    pub(crate) fn path(&self) -> TreePath {
+        TreePath::clean(self.path.as_bytes())
+    }
+
+    /// The facts as lines of a key.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let found = match self.found {
+            Found::Nothing => "nothing there",
+            Found::Folder => "a folder",
+            Found::Other => "a file",
+        };
+        let mut lines = vec![format!("/{} {found}", self.path)];
+        lines.extend(
+            self.folders.iter().map(|folder| format!("/{} {:o} {}:{}", folder.path, folder.mode, folder.uid, folder.gid)),
+        );
+        lines
+    }
+
+    /// Entries for the folders that lead to `path`: those that are there as they are (a layer has to repeat
+    /// them, or unpacking it alone would change them), those that are not as 0755 owned by `owner`.
+    pub(crate) fn lead_to(&self, path: &TreePath, owner: (u32, u32)) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let mut at = TreePath::root();
+        for part in path.components() {
+            at = at.join(part);
+            let there = self.folders.iter().find(|folder| folder.path.as_bytes() == at.as_bytes());
+            let mut entry = Entry::new(at.clone(), 0o755, Node::Directory);
+            (entry.uid, entry.gid) = owner;
+            if let Some(folder) = there {
+                (entry.mode, entry.uid, entry.gid) = (folder.mode, folder.uid, folder.gid);
+            }
+            entries.push(entry);
+        }
+        entries
+    }
+}

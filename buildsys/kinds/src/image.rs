@@ -1,0 +1,71 @@
+//! Images: the last step of a target, composed; and images written out as archives.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tbuild_digest::BlobDigest;
+use tbuild_realise::{Context, Op, OpError, Output, Prepared};
+use tbuild_tree::SOURCE_DATE_EPOCH;
+
+use crate::value::input;
+use crate::{ImageValue, StateValue};
+
+/// The time that images carry in their config, as RFC 3339: [`SOURCE_DATE_EPOCH`].
+const CREATED: &str = "1980-01-01T00:00:00Z";
+const _: () = assert!(SOURCE_DATE_EPOCH == 315_532_800, "CREATED says the same");
+
+/// An image. Its input: the state of its last step.
+pub(crate) struct Image {
+    pub labels: Vec<(String, String)>,
+}
+
+impl Image {
+    fn compose(&self, state: &StateValue) -> ImageValue {
+        let mut state = state.clone();
+        state.scope = None;
+        let config = &mut state.config;
+        config.created = Some(CREATED.to_owned());
+        config.rootfs.diff_ids = state.layers.iter().map(|layer| layer.diff_id).collect();
+        for entry in &mut config.history {
+            entry.created = Some(CREATED.to_owned());
+        }
+        for (name, value) in &self.labels {
+            config.config.labels.insert(name.clone(), value.clone());
+        }
+        let bytes = config.to_bytes();
+        ImageValue { id: BlobDigest::of(&bytes), config: bytes.into(), state }
+    }
+}
+
+#[async_trait]
+impl Op for Image {
+    fn title(&self) -> String {
+        "compose the image".to_owned()
+    }
+
+    async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
+        let state = input::<StateValue>(inputs, 0)?;
+        Ok(Prepared::Ready(Output::new(self.compose(&state))))
+    }
+}
+
+/// A stage's start: the state of a base, a stage or an image, with the stage's own variables.
+pub(crate) struct StageStart {
+    pub scope: Arc<dyn Fn(&[String]) -> tbuild_dockerfile::Scope + Send + Sync>,
+}
+
+#[async_trait]
+impl Op for StageStart {
+    fn title(&self) -> String {
+        "start a stage".to_owned()
+    }
+
+    async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
+        let mut state = match inputs.first().and_then(Output::get::<ImageValue>) {
+            Some(image) => image.state.clone(),
+            None => StateValue::clone(&*input::<StateValue>(inputs, 0)?),
+        };
+        state.scope = Some((self.scope)(&state.config.config.env));
+        Ok(Prepared::Ready(Output::new(state)))
+    }
+}

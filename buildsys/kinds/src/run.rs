@@ -1,0 +1,235 @@
+//! A program run over layers: RUN, and the command of an artifact.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tbuild_exec::{Action, Exit, Mount, MountSource, Network, User};
+use tbuild_graph::KeyManifest;
+use tbuild_realise::{Context, OpError};
+use tbuild_sandbox::{UpperContent, capture};
+use tbuild_store::{Staging, Store as _};
+use tbuild_tree::{SOURCE_DATE_EPOCH, Tree};
+
+use crate::content::store_layer;
+use crate::copy::{Account, user};
+use crate::step::environment;
+use crate::{LayerRef, StateValue, World};
+
+/// What every step sees where its image says nothing else.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The name that every step sees as its machine's.
+const HOSTNAME: &str = "buildkitsandbox";
+/// Where things that only the build sees are mounted.
+const PRIVATE: &str = "/run/tbuild";
+/// Where a here-document with its own interpreter is mounted.
+const SCRIPT: &str = "/run/tbuild/script";
+
+/// A program with everything known.
+pub(crate) struct Run {
+    parent: Arc<StateValue>,
+    argv: Vec<String>,
+    env: BTreeMap<String, String>,
+    script: Option<Vec<u8>>,
+    cwd: String,
+    user: String,
+    network: Network,
+    mounts: Vec<Mount>,
+    policy: String,
+}
+
+impl Run {
+    /// A RUN of `argv` on `parent`, with the host's network.
+    pub(crate) fn new(
+        world: &World,
+        parent: Arc<StateValue>,
+        argv: Vec<String>,
+        args: BTreeMap<String, String>,
+        script: Option<Vec<u8>>,
+    ) -> Result<Self, OpError> {
+        if argv.is_empty() {
+            return Err(OpError::usage("RUN has no command"));
+        }
+        let runtime = &parent.config.config;
+        let mut env = args;
+        env.extend(environment(&runtime.env));
+        env.entry("PATH".to_owned()).or_insert_with(|| PATH.to_owned());
+        let cwd = if runtime.working_dir.is_empty() { "/".to_owned() } else { runtime.working_dir.clone() };
+        let user = runtime.user.clone().filter(|user| !user.is_empty()).unwrap_or_else(|| "0:0".to_owned());
+        let policy = format!("{}/1", world.executor.name());
+        Ok(Self { argv, env, script, cwd, user, network: Network::Host, mounts: Vec::new(), policy, parent })
+    }
+
+    /// The same with more environment, which counts over the image's.
+    pub(crate) fn with_env(mut self, env: &BTreeMap<String, String>) -> Self {
+        self.env.extend(env.iter().map(|(name, value)| (name.clone(), value.clone())));
+        self
+    }
+
+    /// The same without network.
+    pub(crate) fn offline(mut self) -> Self {
+        self.network = Network::None;
+        self
+    }
+
+    /// The same with mounts; what they show has to be in the key by other fields.
+    pub(crate) fn with_mounts(mut self, mounts: Vec<Mount>) -> Self {
+        self.mounts = mounts;
+        self
+    }
+
+    /// What decides the outcome.
+    pub(crate) fn manifest(&self) -> KeyManifest {
+        let network = match self.network {
+            Network::None => "none",
+            Network::Host => "host",
+        };
+        let mut manifest = KeyManifest::new("run/1").list("command", &self.argv);
+        if let Some(script) = &self.script {
+            manifest = manifest.text("here-document", String::from_utf8_lossy(script));
+        }
+        manifest
+            .map("environment", self.env.clone())
+            .text("user", &self.user)
+            .text("folder", &self.cwd)
+            .text("network", network)
+            .text("policy", &self.policy)
+            .text("platform", format!("{}/{}", self.parent.config.os, self.parent.config.architecture))
+            .list("layer", self.parent.layers.iter().map(|layer| layer.diff_id))
+    }
+
+    /// What is mounted besides what the executor always mounts: name service, certificates, package sources.
+    fn surroundings(&self, world: &World, env: &mut BTreeMap<String, String>) -> Vec<Mount> {
+        let file = |target: &str, bytes: &[u8], mode: u32| Mount {
+            target: target.to_owned(),
+            source: MountSource::Content { bytes: bytes.to_vec(), mode },
+            read_only: true,
+        };
+        let hosts = format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        let mut mounts = vec![
+            file("/etc/hosts", hosts.as_bytes(), 0o644),
+            file("/etc/hostname", format!("{HOSTNAME}\n").as_bytes(), 0o644),
+        ];
+        if let Some(script) = &self.script {
+            mounts.push(file(SCRIPT, script, 0o755));
+        }
+        if self.network == Network::None {
+            mounts.push(file("/etc/resolv.conf", b"", 0o644));
+            return mounts;
+        }
+        mounts.push(file("/etc/resolv.conf", &world.machine.resolv_conf, 0o644));
+        let mut set = |name: &str, value: String| {
+            env.entry(name.to_owned()).or_insert(value);
+        };
+        if let Some(bundle) = &world.machine.ca_bundle {
+            let path = format!("{PRIVATE}/ca-certificates.crt");
+            mounts.push(file(&path, bundle, 0o644));
+            for name in [
+                "SSL_CERT_FILE",
+                "CURL_CA_BUNDLE",
+                "REQUESTS_CA_BUNDLE",
+                "PIP_CERT",
+                "NODE_EXTRA_CA_CERTS",
+                "GIT_SSL_CAINFO",
+                "NPM_CONFIG_CAFILE",
+                "CARGO_HTTP_CAINFO",
+                "AWS_CA_BUNDLE",
+            ] {
+                set(name, path.clone());
+            }
+            let apt = format!("{PRIVATE}/apt.conf");
+            mounts.push(file(&apt, format!("Acquire::https::CaInfo \"{path}\";\n").as_bytes(), 0o644));
+            set("APT_CONFIG", apt);
+        }
+        for (name, value) in world.machine.origins.client_env() {
+            set(&name, value);
+        }
+        mounts
+    }
+}
+
+/// The process environment and account of a run.
+fn prepare(world: &World, run: &Run) -> Result<(BTreeMap<String, String>, Account, Vec<Mount>), OpError> {
+    let account = if run.user == "0:0" {
+        Account { uid: 0, gid: 0, groups: Vec::new(), home: "/root".to_owned() }
+    } else {
+        user(world, &run.parent, &run.user)?
+    };
+    let mut env = run.env.clone();
+    env.entry("HOME".to_owned()).or_insert_with(|| account.home.clone());
+    env.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| SOURCE_DATE_EPOCH.to_string());
+    let mut mounts = run.surroundings(world, &mut env);
+    if run.network == Network::Host {
+        let view = world.rootfs(&run.parent.layers)?;
+        let release = crate::content::read_in_layers(world, &run.parent.layers, &view, &"etc/os-release".into())?;
+        let release = String::from_utf8_lossy(&release.unwrap_or_default()).into_owned();
+        if view.get(&"etc/apt/sources.list.d".into()).is_some()
+            && let Some(sources) = world.machine.origins.apt_sources_for_release(&release)
+        {
+            mounts.push(Mount {
+                target: "/etc/apt/sources.list.d/tbuild.sources".to_owned(),
+                source: MountSource::Content { bytes: sources.into_bytes(), mode: 0o644 },
+                read_only: true,
+            });
+        }
+    }
+    mounts.extend(run.mounts.iter().cloned());
+    Ok((env, account, mounts))
+}
+
+/// Runs it over a new upper folder; that folder comes back once the program has succeeded.
+pub(crate) fn run_staged(world: &World, cx: &Context, run: &Run) -> Result<Box<dyn Staging>, OpError> {
+    let lower = world.snapshots(&run.parent.layers)?;
+    let (env, account, mounts) = prepare(world, run)?;
+    let staging = world.store.stage()?;
+    let action = Action {
+        lower,
+        upper: staging.upper().to_owned(),
+        work: staging.work().to_owned(),
+        argv: run.argv.clone(),
+        env,
+        cwd: run.cwd.clone(),
+        user: User { uid: account.uid, gid: account.gid, groups: account.groups },
+        mounts,
+        network: run.network,
+        hostname: HOSTNAME.to_owned(),
+        umask: 0o022,
+    };
+    let mut sink = |stream, bytes: &[u8]| cx.output(stream, bytes);
+    match world.executor.run(&action, &mut sink, &cx.cancel) {
+        Ok(exit) if exit.success() => Ok(staging),
+        Ok(exit) => Err(failure(exit, &run.argv)),
+        Err(tbuild_exec::ExecError::Cancelled) => Err(OpError::Cancelled),
+        Err(error @ tbuild_exec::ExecError::Start { .. }) => Err(OpError::failed(&error)),
+        Err(error) => Err(OpError::unreachable(&error)),
+    }
+}
+
+fn failure(exit: Exit, argv: &[String]) -> OpError {
+    let error = OpError::failed_text(format!("{}: {exit}", argv.last().map_or("", String::as_str).trim()));
+    match exit {
+        Exit::Status(127) => error.hint("127 means that a program was not found: is its package installed in an earlier step?"),
+        Exit::Signal(9) => error.hint("signal 9 often means that memory ran out"),
+        _ => error,
+    }
+}
+
+/// Runs it and keeps what it wrote as a layer; none if it wrote nothing.
+pub(crate) fn execute(world: &World, cx: &Context, run: &Run) -> Result<Option<LayerRef>, OpError> {
+    let staging = run_staged(world, cx, run)?;
+    let view = world.rootfs(&run.parent.layers)?;
+    let tree = capture(staging.upper(), &view).map_err(|error| OpError::failed(&error))?.tree;
+    if tree.entries().is_empty() {
+        return Ok(None);
+    }
+    keep(world, staging, &tree).map(Some)
+}
+
+/// Keeps a captured upper folder as a layer: its tar, its index, and the folder itself as the snapshot.
+pub(crate) fn keep(world: &World, staging: Box<dyn Staging>, tree: &Tree) -> Result<LayerRef, OpError> {
+    let layer = {
+        let mut contents = UpperContent::new(staging.upper()).map_err(|error| OpError::internal(&error))?;
+        store_layer(world, tree, &mut contents)?
+    };
+    world.store.commit_snapshot(staging, &layer.diff_id)?;
+    Ok(layer)
+}

@@ -1,0 +1,104 @@
+//! Sources: trees that come from outside the graph.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tbuild_digest::{ContentHash as _, Encoder};
+use tbuild_dockerfile::IgnoreRules;
+use tbuild_realise::{Context, Op, OpError, Output, Prepared};
+use tbuild_store_local::{Verdict, scan};
+use tbuild_tree::TreePath;
+
+use crate::filter::Filter;
+use crate::world::blocking;
+use crate::{Place, TreeValue, World};
+
+/// A folder of this machine, looked at each time: unchanged files cost one lstat each.
+pub(crate) struct Folder {
+    pub world: Arc<World>,
+    /// The folder.
+    pub path: PathBuf,
+    /// Patterns of .dockerignore; the file itself is read when the node is looked at.
+    pub ignore: Vec<PathBuf>,
+    /// `include` and `exclude` of tbuild.toml.
+    pub filter: Filter,
+    /// What it is to the user: `source tator`, `the build context`.
+    pub what: String,
+}
+
+impl Folder {
+    fn look(world: &World, path: PathBuf, ignore: &[PathBuf], filter: &Filter, what: &str) -> Result<Output, OpError> {
+        let path = path.canonicalize().map_err(|error| {
+            OpError::usage(format!("{what}: cannot open the folder {}: {error}", path.display()))
+        })?;
+        let mut text = String::new();
+        for file in ignore {
+            if let Ok(found) = std::fs::read_to_string(file) {
+                text = found;
+                break;
+            }
+        }
+        let ignored = IgnoreRules::parse(&text)
+            .map_err(|error| OpError::usage(format!("{what}: .dockerignore: {error}")))?;
+        let exclude = IgnoreRules::from_patterns(&filter.exclude);
+        let mut encoder = Encoder::new();
+        text.hash_content(&mut encoder);
+        filter.exclude.hash_content(&mut encoder);
+        let verdict = |at: &TreePath, folder: bool| {
+            let at = String::from_utf8_lossy(at.as_bytes());
+            let out = ignored.matches(&at, folder);
+            let gone = exclude.matches(&at, folder);
+            if !out && !gone {
+                Verdict::Keep
+            } else if folder && !gone && ignored.has_exceptions_below(&at) {
+                Verdict::Descend
+            } else {
+                Verdict::Skip
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let scan = scan(&world.store, &path, &encoder.finish(), &verdict, threads)
+            .map_err(|error| OpError::failed(&error))?;
+        let (tree, digest) = if filter.include.is_empty() {
+            (scan.tree, scan.digest)
+        } else {
+            let part = Filter { include: filter.include.clone(), exclude: Vec::new() }.apply(&scan.tree)?;
+            let digest = part.digest();
+            (Arc::new(part), digest)
+        };
+        Ok(Output::new(TreeValue { tree, digest, place: Place::Folder(path) }))
+    }
+}
+
+#[async_trait]
+impl Op for Folder {
+    fn title(&self) -> String {
+        format!("look at {}", self.path.display())
+    }
+
+    async fn prepare(&self, _: &Context, _: &[Output]) -> Result<Prepared, OpError> {
+        let (world, path) = (Arc::clone(&self.world), self.path.clone());
+        let (ignore, filter, what) = (self.ignore.clone(), self.filter.clone(), self.what.clone());
+        blocking(move || Self::look(&world, path, &ignore, &filter, &what)).await.map(Prepared::Ready)
+    }
+}
+
+/// A part of another tree: `{ from = "source:X", include = [...], exclude = [...] }`.
+pub(crate) struct Part {
+    pub filter: Filter,
+}
+
+#[async_trait]
+impl Op for Part {
+    fn title(&self) -> String {
+        "take a part".to_owned()
+    }
+
+    async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
+        let whole = crate::value::input::<TreeValue>(inputs, 0)?;
+        let tree = Arc::new(self.filter.apply(&whole.tree)?);
+        let digest = tree.digest();
+        Ok(Prepared::Ready(Output::new(TreeValue { tree, digest, place: whole.place.clone() })))
+    }
+}

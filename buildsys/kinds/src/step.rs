@@ -1,0 +1,198 @@
+//! One Dockerfile instruction on its parent's state.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tbuild_dockerfile::{Command, Concrete, CopySource, Step as Instruction};
+use tbuild_graph::KeyManifest;
+use tbuild_oci::HistoryEntry;
+use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
+
+use crate::content::{Contents, store_layer};
+use crate::copy::{self, Copy, From};
+use crate::run::{self, Run};
+use crate::value::input;
+use crate::world::blocking;
+use crate::{LayerRef, StateValue, TreeValue, World};
+
+/// What a step records: the layer it wrote; none if it changed no file.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Written {
+    layer: Option<LayerRef>,
+}
+
+/// A step. Its inputs: the parent's state, then for a COPY what it takes from.
+pub(crate) struct Step {
+    pub world: Arc<World>,
+    pub instruction: Instruction,
+    /// What the COPY's source is called, for keys and messages.
+    pub from: String,
+    /// Run although it was run before.
+    pub no_cache: bool,
+}
+
+/// What `prepare` leaves for `run`.
+enum State {
+    Copy(Box<copy::Prepared>),
+    Folder(tbuild_tree::Tree),
+    Run(Box<Run>),
+}
+
+impl Step {
+    /// The instruction with its variables filled in, and the state it leaves but for its layer.
+    fn resolve(&self, inputs: &[Output]) -> Result<(Arc<StateValue>, Concrete, StateValue), OpError> {
+        let parent = input::<StateValue>(inputs, 0)?;
+        let mut next = StateValue::clone(&parent);
+        let scope = next.scope.as_mut().ok_or_else(|| OpError::Internal {
+            message: "a step's parent has no scope".to_owned(),
+        })?;
+        let concrete =
+            self.instruction.resolve(scope).map_err(|diagnostic| OpError::usage(diagnostic.to_string()))?;
+        Ok((parent, concrete, next))
+    }
+
+    /// The state after the step: parent, changes of the config, the layer.
+    fn next(&self, mut next: StateValue, concrete: &Concrete, layer: Option<LayerRef>) -> StateValue {
+        crate::stage::apply(&mut next.config, concrete);
+        next.layers.extend(layer);
+        next.config.history.push(HistoryEntry {
+            created_by: Some(self.instruction.text.clone()),
+            empty_layer: layer.is_none(),
+            ..HistoryEntry::default()
+        });
+        next
+    }
+
+    fn key(&self, inputs: &[Output]) -> Result<Prepared, OpError> {
+        let (parent, concrete, next) = self.resolve(inputs)?;
+        let work = |manifest: KeyManifest, impure: Vec<String>, state: State| {
+            Prepared::Action(Work { manifest, impure, force: self.no_cache, state: Box::new(state) })
+        };
+        match &concrete {
+            Concrete::Copy { from, sources, heredocs, dest, chown, chmod } => {
+                let from = match from {
+                    CopySource::Stage(_) => From::State(input(inputs, 1)?),
+                    CopySource::Context | CopySource::Named(_) => match inputs.get(1).and_then(Output::get::<TreeValue>) {
+                        Some(tree) => From::Tree(tree),
+                        None if sources.is_empty() => From::State(Arc::clone(&parent)),
+                        None => From::State(state_of(inputs, 1)?),
+                    },
+                };
+                let copy = Copy {
+                    from,
+                    sources: sources.clone(),
+                    inline: heredocs.iter().map(|here| (here.name.clone(), here.bytes.clone())).collect(),
+                    dest: absolute(dest, &parent.config.config.working_dir),
+                    chown: chown.clone(),
+                    chmod: chmod.clone(),
+                    what: self.from.clone(),
+                };
+                let (manifest, prepared) = copy::prepare(&self.world, &parent, copy)?;
+                Ok(work(manifest, Vec::new(), State::Copy(Box::new(prepared))))
+            }
+            Concrete::Workdir(path) => match copy::folder(&self.world, &parent, path)? {
+                Some((manifest, tree)) => Ok(work(manifest, Vec::new(), State::Folder(tree))),
+                None => Ok(Prepared::Ready(Output::new(self.next(next, &concrete, None)))),
+            },
+            Concrete::Run { command, args_in_env, shell, script } => {
+                let run = Run::new(
+                    &self.world,
+                    parent,
+                    arguments(command, shell, script.as_deref()),
+                    args_in_env.clone(),
+                    script.clone(),
+                )?;
+                let manifest = run.manifest();
+                Ok(work(manifest, vec!["network".to_owned()], State::Run(Box::new(run))))
+            }
+            _ => Ok(Prepared::Ready(Output::new(self.next(next, &concrete, None)))),
+        }
+    }
+}
+
+/// A stage, or an image: the state either way.
+fn state_of(inputs: &[Output], at: usize) -> Result<Arc<StateValue>, OpError> {
+    if let Some(image) = inputs.get(at).and_then(Output::get::<crate::ImageValue>) {
+        return Ok(Arc::new(image.state.clone()));
+    }
+    input(inputs, at)
+}
+
+/// The program and its arguments.
+fn arguments(command: &Command, shell: &[String], script: Option<&[u8]>) -> Vec<String> {
+    match (command, script) {
+        (Command::Exec(arguments), _) => arguments.clone(),
+        (Command::Shell(line), _) => shell.iter().cloned().chain([line.clone()]).collect(),
+    }
+}
+
+/// A destination as an absolute path, its trailing slash kept.
+fn absolute(path: &str, workdir: &str) -> String {
+    if path.starts_with('/') {
+        return path.to_owned();
+    }
+    let folder = if workdir.is_empty() { "/" } else { workdir };
+    // A bare `.` is the folder itself.
+    let path = if path == "." { "" } else { path };
+    format!("{}/{path}", folder.trim_end_matches('/'))
+}
+
+#[async_trait]
+impl Op for Step {
+    fn title(&self) -> String {
+        self.instruction.text.clone()
+    }
+
+    async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
+        // Copies read trees and facts: quick when nothing changed, and never worth a thread of its own then.
+        tokio::task::block_in_place(|| self.key(inputs))
+    }
+
+    async fn run(
+        &self,
+        cx: &Context,
+        _: &[Output],
+        state: Box<dyn Any + Send + Sync>,
+    ) -> Result<serde_json::Value, OpError> {
+        let state = state.downcast::<State>().map_err(|_| OpError::Internal { message: "a step's state is another's".to_owned() })?;
+        let (world, cx) = (Arc::clone(&self.world), cx.clone());
+        let layer = blocking(move || match *state {
+            State::Copy(prepared) => copy::run(&world, *prepared).map(Some),
+            State::Folder(tree) => {
+                let mut contents = Contents::new(&world, std::collections::HashMap::new());
+                store_layer(&world, &tree, &mut contents).map(Some)
+            }
+            State::Run(run) => run::execute(&world, &cx, &run),
+        })
+        .await?;
+        serde_json::to_value(Written { layer }).map_err(|error| OpError::internal(&error))
+    }
+
+    async fn complete(
+        &self,
+        _: &Context,
+        inputs: &[Output],
+        result: &serde_json::Value,
+    ) -> Result<Option<Output>, OpError> {
+        let Ok(written) = Written::deserialize(result) else { return Ok(None) };
+        if let Some(layer) = &written.layer
+            && !self.world.has_layer(layer)?
+        {
+            return Ok(None);
+        }
+        let (_, concrete, next) = self.resolve(inputs)?;
+        Ok(Some(Output::new(self.next(next, &concrete, written.layer))))
+    }
+}
+
+/// Environment as `NAME=value` lines turned into a map; the last one counts.
+pub(crate) fn environment(lines: &[String]) -> BTreeMap<String, String> {
+    lines
+        .iter()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}

@@ -1,0 +1,139 @@
+//! What ops share: the store, the executor, what is known of this machine.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use tbuild_digest::DiffId;
+use tbuild_exec::Executor;
+use tbuild_oci::LayerIndex;
+use tbuild_realise::OpError;
+use tbuild_store::Store;
+use tbuild_store_local::LocalStore;
+use tbuild_tree::Rootfs;
+
+use crate::LayerRef;
+
+/// The store's space for encoded layer indexes, by diff ID.
+const INDEX: &str = "layer-index";
+
+/// What is known of this machine, read once by the command line.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// The machine's trusted certificates, one bundle, PEM.
+    pub ca_bundle: Option<Vec<u8>>,
+    /// What /etc/resolv.conf says, for steps on the host's network.
+    pub resolv_conf: Vec<u8>,
+    /// Which hosts serve the logical origins.
+    pub origins: tbuild_fetch::Origins,
+    /// Where to log in to registries: whether Docker's own configuration may be read.
+    pub docker_credentials: bool,
+    /// The kubeconfig to use; none for the default.
+    pub kubeconfig: Option<PathBuf>,
+    /// `os/architecture` of this machine.
+    pub platform: String,
+}
+
+/// What ops share.
+pub struct World {
+    /// The store.
+    pub store: Arc<LocalStore>,
+    /// Runs steps.
+    pub executor: Arc<dyn Executor>,
+    /// This machine.
+    pub machine: Machine,
+    /// The folder of tbuild.toml, absolute.
+    pub project: PathBuf,
+    /// Whether nothing outside may be connected to.
+    pub offline: bool,
+    /// Whether lockfiles may not be written.
+    pub frozen: bool,
+    /// Values of `--secret`s and such never come here: they are given to the step alone.
+    pub environment: BTreeMap<String, String>,
+    /// What helm is started under, so that it dies with tbuild.
+    pub launcher: Vec<String>,
+    indexes: Mutex<HashMap<DiffId, Arc<LayerIndex>>>,
+}
+
+impl World {
+    /// A world over `store`.
+    pub fn new(store: Arc<LocalStore>, executor: Arc<dyn Executor>, machine: Machine, project: PathBuf) -> Self {
+        Self {
+            store,
+            executor,
+            machine,
+            project,
+            offline: false,
+            frozen: false,
+            environment: BTreeMap::new(),
+            launcher: Vec::new(),
+            indexes: Mutex::default(),
+        }
+    }
+
+    /// An absolute path for one that tbuild.toml names.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        self.project.join(path)
+    }
+
+    /// The index of a layer that is in the store.
+    pub fn index(&self, diff_id: &DiffId) -> Result<Arc<LayerIndex>, OpError> {
+        if let Some(index) = self.indexes.lock().ok().and_then(|known| known.get(diff_id).cloned()) {
+            return Ok(index);
+        }
+        let name = diff_id.hex();
+        let kept = self.store.reference(INDEX, &name)?.and_then(|bytes| LayerIndex::decode(&bytes).ok());
+        let index = match kept {
+            Some(index) => index,
+            None => {
+                let blob = diff_id.as_uncompressed_blob();
+                let reader = self.store.open_blob(&blob)?.ok_or_else(|| OpError::Internal {
+                    message: format!("layer {diff_id} is not in the store"),
+                })?;
+                let index = tbuild_oci::index_layer(std::io::BufReader::with_capacity(1 << 20, reader))
+                    .map_err(|error| OpError::internal(&error))?;
+                self.store.set_reference(INDEX, &name, Some(&index.encode()))?;
+                index
+            }
+        };
+        Ok(self.remember(diff_id, index))
+    }
+
+    /// Keeps the index of a layer that was just written.
+    pub fn keep_index(&self, diff_id: &DiffId, index: LayerIndex) -> Result<Arc<LayerIndex>, OpError> {
+        self.store.set_reference(INDEX, &diff_id.hex(), Some(&index.encode()))?;
+        Ok(self.remember(diff_id, index))
+    }
+
+    fn remember(&self, diff_id: &DiffId, index: LayerIndex) -> Arc<LayerIndex> {
+        let index = Arc::new(index);
+        if let Ok(mut known) = self.indexes.lock() {
+            known.insert(*diff_id, Arc::clone(&index));
+        }
+        index
+    }
+
+    /// The merged view of layers, lowest first.
+    pub fn rootfs(&self, layers: &[LayerRef]) -> Result<Rootfs, OpError> {
+        let trees: Result<Vec<_>, OpError> =
+            layers.iter().map(|layer| Ok(Arc::clone(self.index(&layer.diff_id)?.tree()))).collect();
+        Ok(Rootfs::new(trees?))
+    }
+
+    /// The layers unpacked, topmost first, as executors want them.
+    pub fn snapshots(&self, layers: &[LayerRef]) -> Result<Vec<PathBuf>, OpError> {
+        layers.iter().rev().map(|layer| Ok(self.store.ensure_snapshot(&layer.diff_id)?)).collect()
+    }
+
+    /// Whether a layer's bytes are here.
+    pub fn has_layer(&self, layer: &LayerRef) -> Result<bool, OpError> {
+        Ok(self.store.blob_size(&layer.diff_id.as_uncompressed_blob())? == Some(layer.size))
+    }
+}
+
+/// Runs blocking work off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, OpError> + Send + 'static,
+) -> Result<T, OpError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| OpError::internal(&error))?
+}
