@@ -7,12 +7,34 @@
 //! This crate does not know files, registries or how anything is run.
 
 pub mod ast;
+mod concrete;
 mod diagnostic;
+mod duration;
+mod expand;
+mod flags;
+mod heredoc;
+mod instruction;
+mod lines;
+mod lint;
+mod lower;
+mod parse;
+mod pattern;
 mod plan;
+mod ports;
+mod refuse;
+mod resolve;
 mod scope;
 mod span;
+mod suggest;
+mod values;
+mod words;
 
+pub use concrete::{Concrete, ConcreteCopy, ConcreteHealthcheck, ConcreteRun, InlineFile};
 pub use diagnostic::{Diagnostic, Origin, Severity};
-pub use plan::{BaseRef, CopySource, NamedRef, Plan, Stage, Step};
-pub use scope::{Concrete, ConcreteCopy, ConcreteHealthcheck, ConcreteRun, InlineFile};
+pub use expand::{ExpandError, Expansion, expand, expand_heredoc};
+pub use lower::{LowerOptions, Platform, lower};
+pub use parse::parse;
+pub use plan::{BaseRef, Checks, CopySource, NamedRef, Plan, Stage, Step};
+pub use scope::{BaseConfig, DEFAULT_PATH, Scope};
 pub use span::{Span, line_column};
+pub use suggest::suggest;

@@ -1,6 +1,6 @@
 //! What has to be done for a target, in order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::Kind;
 use crate::{Diagnostic, Span};
@@ -12,8 +12,69 @@ pub struct Plan {
     pub escape: char,
     /// The stages.
     pub stages: Vec<Stage>,
+    /// ARGs before the first FROM and the platform ARGs that are always there: what an ARG without a default in
+    /// a stage gets.
+    pub globals: BTreeMap<String, String>,
+    /// What `--build-arg` gave.
+    pub build_args: BTreeMap<String, String>,
     /// What is odd and still builds.
     pub warnings: Vec<Diagnostic>,
+    /// Rules whose warnings the Dockerfile turned off (`# check=skip=…`).
+    pub checks: Checks,
+}
+
+impl Plan {
+    /// The stage of this number, if the target needs it.
+    pub fn stage(&self, index: usize) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.index == index)
+    }
+
+    /// The stage that was asked for.
+    pub fn target(&self) -> Option<&Stage> {
+        self.stages.last()
+    }
+}
+
+/// What `# check=` says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checks {
+    /// Rules that are not checked; `all` for every one.
+    pub skip: BTreeSet<String>,
+    /// Whether warnings are errors.
+    pub error: bool,
+}
+
+impl Checks {
+    /// Reads the directive's value: `skip=A,B;error=true`.
+    pub(crate) fn parse(value: &str) -> Self {
+        let mut checks = Self::default();
+        for option in value.split(';') {
+            match option.split_once('=') {
+                Some((name, rules)) if name.trim() == "skip" => {
+                    checks
+                        .skip
+                        .extend(rules.split(',').map(|rule| rule.trim().to_owned()));
+                }
+                Some((name, on)) if name.trim() == "error" => {
+                    checks.error = on.trim().eq_ignore_ascii_case("true")
+                }
+                _ => {}
+            }
+        }
+        checks
+    }
+
+    /// The warning as it counts under these rules: none where it is skipped, an error where warnings are.
+    pub(crate) fn apply(&self, mut warning: Diagnostic) -> Option<Diagnostic> {
+        let skipped = |rule: &String| rule == "all" || rule.eq_ignore_ascii_case(warning.code);
+        if self.skip.iter().any(skipped) {
+            return None;
+        }
+        if self.error {
+            warning.severity = crate::Severity::Error;
+        }
+        Some(warning)
+    }
 }
 
 /// One stage.
@@ -37,7 +98,7 @@ pub struct Stage {
     pub steps: Vec<Step>,
     /// Numbers of the stages that it starts from or copies from.
     pub depends_on: BTreeSet<usize>,
-    /// Images and named contexts that it starts from or copies from, with the place of their first use.
+    /// Images and named contexts that it starts from or copies from, in order, each once per kind of use.
     pub names: Vec<NamedRef>,
 }
 
@@ -46,7 +107,7 @@ pub struct Stage {
 pub struct NamedRef {
     /// The name.
     pub name: String,
-    /// Where it is used.
+    /// Where it is first used.
     pub span: Span,
     /// Used by FROM, not COPY --from.
     pub base: bool,
@@ -63,7 +124,18 @@ pub enum BaseRef {
     Named(String, Span),
 }
 
-/// One instruction of a stage.
+/// Where COPY takes its sources from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopySource {
+    /// The build context.
+    Context,
+    /// An earlier stage, by number.
+    Stage(usize),
+    /// An image or a named context.
+    Named(String),
+}
+
+/// One instruction of a stage. [`Step::resolve`] fills in its variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// The whole instruction.
@@ -76,15 +148,4 @@ pub struct Step {
     pub kind: Kind,
     /// Where COPY takes its sources from; the build context for everything else.
     pub copy_from: CopySource,
-}
-
-/// Where COPY takes its sources from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CopySource {
-    /// The build context.
-    Context,
-    /// An earlier stage, by number.
-    Stage(usize),
-    /// An image or a named context.
-    Named(String),
 }

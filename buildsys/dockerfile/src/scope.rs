@@ -1,101 +1,227 @@
-//! Instructions with their variables filled in, once the base image is known.
+//! What variables mean at a point of a stage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// One instruction with nothing left to expand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Concrete {
-    /// RUN.
-    Run(ConcreteRun),
-    /// COPY and ADD.
-    Copy(ConcreteCopy),
-    /// ENV, in order.
-    Env(Vec<(String, String)>),
-    /// LABEL, in order.
-    Label(Vec<(String, String)>),
-    /// WORKDIR: an absolute path without `.`, `..` or trailing slash. The folder is made where it is missing.
-    Workdir(String),
-    /// USER, as written: `user[:group]` by name or number.
-    User(String),
-    /// CMD: program and arguments, the shell in front where the shell form was used.
-    Cmd(Vec<String>),
-    /// ENTRYPOINT, likewise. It also clears CMD unless `keeps_cmd`: this stage has set one already.
-    Entrypoint {
-        /// Program and arguments.
-        argv: Vec<String>,
-        /// Whether CMD stays.
-        keeps_cmd: bool,
-    },
-    /// EXPOSE: `port/protocol`, each.
-    Expose(Vec<String>),
-    /// VOLUME.
-    Volume(Vec<String>),
-    /// HEALTHCHECK.
-    Healthcheck(ConcreteHealthcheck),
-    /// SHELL.
-    Shell(Vec<String>),
-    /// STOPSIGNAL.
-    StopSignal(String),
-    /// ARG: each name with its value, if it has one. Nothing to do: the scope keeps them.
-    Arg(Vec<(String, Option<String>)>),
-    /// MAINTAINER: the image's author.
-    Maintainer(String),
+use crate::ast::{ArgDefinition, Pair, Word};
+use crate::expand::{Expansion, expand, expand_heredoc};
+use crate::plan::Checks;
+use crate::suggest::suggest;
+use crate::{Diagnostic, Plan, Severity, Span};
+
+/// PATH of a stage whose base sets none.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The shell of the shell form where neither base nor SHELL says another.
+const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
+
+/// The variables that every builder takes as build arguments without an ARG, in lower case.
+const PROXY_ARGS: [&str; 5] = [
+    "all_proxy",
+    "ftp_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// What a base image's configuration says that instructions depend on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BaseConfig {
+    /// ENV.
+    pub env: Vec<(String, String)>,
+    /// WORKDIR; may be empty.
+    pub workdir: String,
+    /// SHELL; may be empty.
+    pub shell: Vec<String>,
 }
 
-/// RUN.
+/// What variables mean at a point of a stage. [`crate::Step::resolve`] moves it on, step by step.
+///
+/// ENV and ARG share one set of names, and what was set last counts, as with BuildKit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConcreteRun {
-    /// Program and arguments, the shell in front where the shell form was used.
-    pub argv: Vec<String>,
-    /// The environment: the base's and the stage's ENV and every ARG declared so far that has a value.
-    pub env: BTreeMap<String, String>,
-    /// The part of `env` that is ARG and not ENV.
-    pub args: BTreeMap<String, String>,
-    /// A here-document that starts with `#!`: a file that is there, read-only and executable, while it runs.
-    pub script: Option<InlineFile>,
+pub struct Scope {
+    escape: char,
+    env: BTreeMap<String, String>,
+    /// Names of `env` that ARG has set.
+    args: BTreeSet<String>,
+    /// Names that an ARG has declared, with or without a value.
+    declared: BTreeSet<String>,
+    globals: BTreeMap<String, String>,
+    build_args: BTreeMap<String, String>,
+    pub(crate) workdir: String,
+    pub(crate) workdir_set: bool,
+    pub(crate) shell: Vec<String>,
+    pub(crate) cmd_set: bool,
+    checks: Checks,
+    warnings: Vec<Diagnostic>,
 }
 
-/// A file whose content stands in the Dockerfile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InlineFile {
-    /// For RUN its absolute path; for COPY its name.
-    pub name: String,
-    /// Its content.
-    pub bytes: Vec<u8>,
-}
+impl Scope {
+    /// At the start of a stage whose base is an image, a named context or scratch. A PATH is set where the base
+    /// has none ([`DEFAULT_PATH`]); it belongs into the image's configuration as well.
+    pub fn new(plan: &Plan, base: &BaseConfig) -> Self {
+        let mut env: BTreeMap<String, String> = base.env.iter().cloned().collect();
+        env.entry("PATH".to_owned())
+            .or_insert_with(|| DEFAULT_PATH.to_owned());
+        Self {
+            escape: plan.escape,
+            env,
+            args: BTreeSet::new(),
+            declared: BTreeSet::new(),
+            globals: plan.globals.clone(),
+            build_args: plan.build_args.clone(),
+            workdir: if base.workdir.is_empty() {
+                "/".to_owned()
+            } else {
+                base.workdir.clone()
+            },
+            workdir_set: false,
+            shell: base.shell.clone(),
+            cmd_set: false,
+            checks: plan.checks.clone(),
+            warnings: Vec::new(),
+        }
+    }
 
-/// COPY and ADD.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConcreteCopy {
-    /// Whether it is ADD: local tar archives are unpacked.
-    pub add: bool,
-    /// Where the sources come from.
-    pub from: crate::CopySource,
-    /// Paths below the source's root, absolute and clean, possibly with wildcards of [`crate::glob_matches`].
-    pub sources: Vec<String>,
-    /// Files that stand in the Dockerfile itself, mode 0644.
-    pub heredocs: Vec<InlineFile>,
-    /// Absolute path; ends in a slash where it must be a folder.
-    pub dest: String,
-    /// `user[:group]` by name or number.
-    pub chown: Option<String>,
-    /// Octal permission bits, or symbolic as chmod(1) takes them.
-    pub chmod: Option<String>,
-}
+    /// At the start of a stage whose base is the stage that `self` is the end of: its ARGs are inherited.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self {
+            cmd_set: false,
+            warnings: Vec::new(),
+            ..self.clone()
+        }
+    }
 
-/// HEALTHCHECK. Times are nanoseconds; 0 means the default.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConcreteHealthcheck {
-    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", line]`.
-    pub test: Vec<String>,
-    /// Between checks.
-    pub interval: u64,
-    /// For one check.
-    pub timeout: u64,
-    /// In which failures do not count.
-    pub start_period: u64,
-    /// Between checks in the start period.
-    pub start_interval: u64,
-    /// Failures in a row that make it unhealthy.
-    pub retries: u32,
+    /// Warnings since the last call.
+    pub fn take_warnings(&mut self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// The environment of a RUN at this point: ENV and ARG.
+    pub fn env(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
+    /// The part of [`Scope::env`] that is ARG and not ENV.
+    pub fn args(&self) -> BTreeMap<String, String> {
+        let value = |name: &String| Some((name.clone(), self.env.get(name)?.clone()));
+        self.args.iter().filter_map(value).collect()
+    }
+
+    /// The working folder at this point.
+    pub fn workdir(&self) -> &str {
+        &self.workdir
+    }
+
+    /// Program and arguments of a line of shell.
+    pub(crate) fn in_shell(&self, line: &str) -> Vec<String> {
+        let shell = if self.shell.is_empty() {
+            DEFAULT_SHELL.map(str::to_owned).to_vec()
+        } else {
+            self.shell.clone()
+        };
+        shell.into_iter().chain([line.to_owned()]).collect()
+    }
+
+    /// Proxy variables of `--build-arg`, in both casings, where the environment does not set them.
+    pub(crate) fn proxy(&self) -> BTreeMap<String, String> {
+        let mut proxy = BTreeMap::new();
+        for (name, value) in &self.build_args {
+            let lower = name.to_ascii_lowercase();
+            if PROXY_ARGS.contains(&lower.as_str()) {
+                proxy.insert(lower.to_ascii_uppercase(), value.clone());
+                proxy.insert(lower, value.clone());
+            }
+        }
+        proxy.retain(|name, _| !self.env.contains_key(name));
+        proxy
+    }
+
+    /// Expands one word to one word.
+    pub(crate) fn word(&mut self, word: &Word) -> Result<String, Diagnostic> {
+        Ok(self.expansion(word)?.text)
+    }
+
+    /// Expands one word to several.
+    pub(crate) fn words(&mut self, word: &Word) -> Result<Vec<String>, Diagnostic> {
+        Ok(self.expansion(word)?.words)
+    }
+
+    /// Expands the text of a here-document that stands at `span`.
+    pub(crate) fn heredoc(&mut self, text: &str, span: Span) -> Result<String, Diagnostic> {
+        let expansion = expand_heredoc(text, |name| self.env.get(name).cloned());
+        let expansion =
+            expansion.map_err(|error| Diagnostic::error("Expansion", span, error.to_string()))?;
+        self.report_undefined(&expansion, span)?;
+        Ok(expansion.text)
+    }
+
+    fn expansion(&mut self, word: &Word) -> Result<Expansion, Diagnostic> {
+        let expansion = expand(&word.text, self.escape, |name| self.env.get(name).cloned());
+        let expansion = expansion
+            .map_err(|error| Diagnostic::error("Expansion", word.span, error.to_string()))?;
+        self.report_undefined(&expansion, word.span)?;
+        Ok(expansion)
+    }
+
+    fn report_undefined(&mut self, expansion: &Expansion, span: Span) -> Result<(), Diagnostic> {
+        for name in expansion.undefined.difference(&self.declared.clone()) {
+            let near =
+                suggest(name, self.env.keys().map(String::as_str)).map(|near| format!("${near}"));
+            let warning = Diagnostic::warning(
+                "UndefinedVar",
+                span,
+                format!("${name} is not defined and stays empty"),
+            );
+            self.warn(warning.did_you_mean(near.as_deref()))?;
+        }
+        Ok(())
+    }
+
+    /// Notes a warning, or gives it back as an error where the Dockerfile wants that.
+    pub(crate) fn warn(&mut self, warning: Diagnostic) -> Result<(), Diagnostic> {
+        match self.checks.apply(warning) {
+            Some(error) if error.severity == Severity::Error => Err(error),
+            Some(warning) => {
+                self.warnings.push(warning);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Expands all pairs by what holds before the instruction.
+    pub(crate) fn pairs(&mut self, pairs: &[Pair]) -> Result<Vec<(String, String)>, Diagnostic> {
+        pairs
+            .iter()
+            .map(|pair| Ok((self.word(&pair.key)?, self.word(&pair.value)?)))
+            .collect()
+    }
+
+    /// ENV.
+    pub(crate) fn set_env(&mut self, pairs: &[(String, String)]) {
+        for (name, value) in pairs {
+            self.env.insert(name.clone(), value.clone());
+            self.args.remove(name);
+        }
+    }
+
+    /// ARG: `--build-arg` first, then the default, then the global ARG of this name. Gives name and value.
+    pub(crate) fn declare(
+        &mut self,
+        definition: &ArgDefinition,
+    ) -> Result<(String, Option<String>), Diagnostic> {
+        let name = definition.name.text.clone();
+        let value = match (self.build_args.get(&name), &definition.default) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(default)) => Some(self.word(default)?),
+            (None, None) => self.globals.get(&name).cloned(),
+        };
+        if let Some(value) = &value {
+            self.env.insert(name.clone(), value.clone());
+            self.args.insert(name.clone());
+        }
+        self.declared.insert(name.clone());
+        Ok((name, value))
+    }
 }

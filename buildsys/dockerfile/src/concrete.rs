@@ -1,0 +1,106 @@
+//! Instructions with nothing left to expand.
+
+use std::collections::BTreeMap;
+
+use crate::CopySource;
+
+/// One instruction with nothing left to expand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Concrete {
+    /// RUN.
+    Run(ConcreteRun),
+    /// COPY and ADD.
+    Copy(ConcreteCopy),
+    /// ENV, in order.
+    Env(Vec<(String, String)>),
+    /// LABEL, in order.
+    Label(Vec<(String, String)>),
+    /// WORKDIR: an absolute path without `.`, `..` or trailing slash. The folder is made where it is missing.
+    Workdir(String),
+    /// USER, as written: `user[:group]` by name or number.
+    User(String),
+    /// CMD: program and arguments, the shell in front where the shell form was used.
+    Cmd(Vec<String>),
+    /// ENTRYPOINT, likewise. It also clears CMD unless `keeps_cmd`: this stage has set one already.
+    Entrypoint {
+        /// Program and arguments.
+        argv: Vec<String>,
+        /// Whether CMD stays.
+        keeps_cmd: bool,
+    },
+    /// EXPOSE: `port/protocol`, each.
+    Expose(Vec<String>),
+    /// VOLUME.
+    Volume(Vec<String>),
+    /// HEALTHCHECK.
+    Healthcheck(ConcreteHealthcheck),
+    /// SHELL.
+    Shell(Vec<String>),
+    /// STOPSIGNAL.
+    StopSignal(String),
+    /// ARG: each name with its value, if it has one. Nothing to do: the scope keeps them.
+    Arg(Vec<(String, Option<String>)>),
+    /// MAINTAINER: the image's author.
+    Maintainer(String),
+}
+
+/// RUN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConcreteRun {
+    /// Program and arguments, the shell in front where the shell form was used.
+    pub argv: Vec<String>,
+    /// The environment: the base's and the stage's ENV and every ARG declared so far that has a value.
+    pub env: BTreeMap<String, String>,
+    /// The part of `env` that is ARG and not ENV.
+    pub args: BTreeMap<String, String>,
+    /// Proxy variables that were given as build arguments without being declared: RUN sees them, and they are
+    /// no part of what it depends on.
+    pub proxy: BTreeMap<String, String>,
+    /// A here-document that starts with `#!`: a file that is there, read-only and executable, while it runs.
+    pub script: Option<InlineFile>,
+}
+
+/// A file whose content stands in the Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InlineFile {
+    /// For RUN its absolute path; for COPY its name.
+    pub name: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// COPY and ADD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConcreteCopy {
+    /// Whether sources that are tar archives are unpacked, as ADD does.
+    pub unpack: bool,
+    /// Where the sources come from.
+    pub from: CopySource,
+    /// Paths below the source's root, absolute and clean, possibly with wildcards of [`crate::glob_matches`].
+    pub sources: Vec<String>,
+    /// Files that stand in the Dockerfile itself, mode 0644.
+    pub heredocs: Vec<InlineFile>,
+    /// Absolute path; ends in a slash where it must be a folder.
+    pub dest: String,
+    /// `user[:group]` by name or number.
+    pub chown: Option<String>,
+    /// Octal permission bits up to 7777, or symbolic as chmod(1) takes them.
+    pub chmod: Option<String>,
+}
+
+/// HEALTHCHECK. Times are nanoseconds; 0 means the default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConcreteHealthcheck {
+    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", line]`.
+    pub test: Vec<String>,
+    /// Between checks.
+    pub interval: u64,
+    /// For one check.
+    pub timeout: u64,
+    /// In which failures do not count.
+    pub start_period: u64,
+    /// Between checks in the start period.
+    pub start_interval: u64,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+}

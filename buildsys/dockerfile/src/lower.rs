@@ -1,0 +1,470 @@
+//! From instructions to the stages that a target needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ast::{Dockerfile, Instruction, Kind, Word};
+use crate::expand::expand;
+use crate::plan::Checks;
+use crate::suggest::suggest;
+use crate::{
+    BaseRef, CopySource, Diagnostic, NamedRef, Plan, Severity, Span, Stage, Step, lint, refuse,
+};
+
+/// What is to be built, and with what.
+#[derive(Debug, Clone, Default)]
+pub struct LowerOptions {
+    /// Name or number of the stage; the last one if none.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// Platform of the machine that builds.
+    pub build_platform: Platform,
+    /// Platform that is built for.
+    pub target_platform: Platform,
+    /// Names of the named contexts: one that is also a stage's takes the stage's place.
+    pub contexts: BTreeSet<String>,
+}
+
+/// A platform as `os/architecture[/variant]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Platform {
+    /// `linux`.
+    pub os: String,
+    /// `amd64`, `arm64` …
+    pub architecture: String,
+    /// `v7` and the like, or empty.
+    pub variant: String,
+}
+
+impl Default for Platform {
+    fn default() -> Self {
+        Self {
+            os: "linux".to_owned(),
+            architecture: "amd64".to_owned(),
+            variant: String::new(),
+        }
+    }
+}
+
+impl Platform {
+    /// Reads `os/architecture[/variant]`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let valid = |part: &&str| {
+            !part.is_empty()
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+        };
+        if !(2..=3).contains(&parts.len()) || !parts.iter().all(valid) {
+            return None;
+        }
+        Some(Self {
+            os: parts[0].to_owned(),
+            architecture: parts[1].to_owned(),
+            variant: parts.get(2).copied().unwrap_or_default().to_owned(),
+        })
+    }
+}
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        if self.variant.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "/{}", self.variant)
+        }
+    }
+}
+
+/// Works out which stages the target needs and what each starts from. Instructions and flags that are not
+/// supported are errors in the stages that are needed.
+pub fn lower(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Plan, Vec<Diagnostic>> {
+    let checks = dockerfile
+        .directives
+        .iter()
+        .find(|directive| directive.name == "check");
+    let checks = checks
+        .map(|directive| Checks::parse(&directive.value.text))
+        .unwrap_or_default();
+    let mut lowering = Lowering {
+        dockerfile,
+        options,
+        globals: platform_args(dockerfile, options),
+        errors: Vec::new(),
+        warnings: dockerfile.warnings.clone(),
+    };
+    let (drafts, target) = lowering.drafts();
+    let mut stages = Vec::new();
+    if let Some(target) = target {
+        let needed = needed(&drafts, target);
+        for (index, draft) in drafts.into_iter().enumerate() {
+            if needed.contains(&index) {
+                lowering.errors.extend(draft.problems);
+                stages.push(draft.stage);
+            }
+        }
+    }
+    lowering.warnings.extend(lint::check(dockerfile));
+    let (mut errors, mut warnings) = (lowering.errors, Vec::new());
+    for warning in lowering
+        .warnings
+        .into_iter()
+        .filter_map(|warning| checks.apply(warning))
+    {
+        if warning.severity == Severity::Error {
+            errors.push(warning)
+        } else {
+            warnings.push(warning)
+        }
+    }
+    if !errors.is_empty() {
+        errors.sort_by_key(|error| error.span);
+        return Err(errors);
+    }
+    warnings.sort_by_key(|warning| warning.span);
+    Ok(Plan {
+        escape: dockerfile.escape,
+        stages,
+        globals: lowering.globals,
+        build_args: options.build_args.clone(),
+        warnings,
+        checks,
+    })
+}
+
+/// A stage and what keeps it from being built.
+struct Draft {
+    stage: Stage,
+    problems: Vec<Diagnostic>,
+}
+
+struct Lowering<'a> {
+    dockerfile: &'a Dockerfile,
+    options: &'a LowerOptions,
+    globals: BTreeMap<String, String>,
+    errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+}
+
+impl Lowering<'_> {
+    /// All stages, and the number of the target.
+    fn drafts(&mut self) -> (Vec<Draft>, Option<usize>) {
+        let mut instructions = self.dockerfile.instructions.iter().peekable();
+        while let Some(instruction) =
+            instructions.next_if(|next| !matches!(next.kind, Kind::From(_)))
+        {
+            self.global_args(instruction);
+        }
+        let names: Vec<Option<&str>> = stage_names(self.dockerfile);
+        let mut drafts: Vec<Draft> = Vec::new();
+        for instruction in instructions {
+            match &instruction.kind {
+                Kind::From(_) => drafts.extend(self.stage(instruction, drafts.len(), &names)),
+                _ => {
+                    if let Some(draft) = drafts.last_mut()
+                        && !self.replaced(draft)
+                    {
+                        add_step(draft, instruction, &names);
+                    }
+                }
+            }
+        }
+        let target = self.target(&names);
+        // A FROM that cannot be expanded has shifted the numbers: nothing is to be looked up by them.
+        let target = target.filter(|_| drafts.len() == names.len());
+        (drafts, target)
+    }
+
+    /// Whether a named context takes the stage's place.
+    fn replaced(&self, draft: &Draft) -> bool {
+        draft
+            .stage
+            .name
+            .as_ref()
+            .is_some_and(|name| self.options.contexts.contains(name))
+    }
+
+    fn global_args(&mut self, instruction: &Instruction) {
+        let Kind::Arg(definitions) = &instruction.kind else {
+            return;
+        };
+        for definition in definitions {
+            let name = definition.name.text.clone();
+            let value = match (self.options.build_args.get(&name), &definition.default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => self.expand_global(default, false),
+                (None, None) => None,
+            };
+            if let Some(value) = value {
+                self.globals.insert(name, value);
+            }
+        }
+    }
+
+    /// Expands a word by the ARGs before the first FROM.
+    fn expand_global(&mut self, word: &Word, in_from: bool) -> Option<String> {
+        match expand(&word.text, self.dockerfile.escape, |name| {
+            self.globals.get(name).cloned()
+        }) {
+            Ok(expansion) => {
+                for name in expansion.undefined.iter().filter(|_| in_from) {
+                    let message =
+                        format!("FROM uses ${name}, which no ARG before the first FROM declares");
+                    let near = suggest(name, self.globals.keys().map(String::as_str))
+                        .map(|near| format!("${near}"));
+                    self.warnings.push(
+                        Diagnostic::warning("UndefinedArgInFrom", word.span, message)
+                            .did_you_mean(near.as_deref()),
+                    );
+                }
+                Some(expansion.text)
+            }
+            Err(error) => {
+                self.errors
+                    .push(Diagnostic::error("Expansion", word.span, error.to_string()));
+                None
+            }
+        }
+    }
+
+    fn stage(
+        &mut self,
+        instruction: &Instruction,
+        index: usize,
+        names: &[Option<&str>],
+    ) -> Option<Draft> {
+        let Kind::From(from) = &instruction.kind else {
+            return None;
+        };
+        let image = self.expand_global(&from.image, true)?;
+        if image.is_empty() {
+            let message = format!("base name {} is empty", from.image.text);
+            self.errors
+                .push(Diagnostic::error("EmptyBaseName", from.image.span, message));
+            return None;
+        }
+        let platform = match &from.platform {
+            None => None,
+            Some(word) => {
+                let platform = self.expand_global(word, true)?;
+                if Platform::parse(&platform).is_none() {
+                    let message = format!("platform {platform:?} is not os/architecture[/variant]");
+                    self.errors
+                        .push(Diagnostic::error("InvalidPlatform", word.span, message));
+                    return None;
+                }
+                Some(platform)
+            }
+        };
+        let name = from.name.as_ref().map(|name| name.text.clone());
+        let base = match &name {
+            Some(name) if self.options.contexts.contains(name) => {
+                BaseRef::Named(name.clone(), from.image.span)
+            }
+            _ if image == "scratch" => BaseRef::Scratch,
+            _ => match earlier_stage(&image, index, names) {
+                Some(stage) => BaseRef::Stage(stage),
+                None => BaseRef::Named(image, from.image.span),
+            },
+        };
+        let mut stage = Stage {
+            index,
+            name,
+            base,
+            platform,
+            span: instruction.span,
+            line: instruction.line,
+            text: instruction.text.clone(),
+            steps: Vec::new(),
+            depends_on: BTreeSet::new(),
+            names: Vec::new(),
+        };
+        match &stage.base {
+            BaseRef::Scratch => {}
+            BaseRef::Stage(base) => {
+                stage.depends_on.insert(*base);
+            }
+            BaseRef::Named(name, span) => {
+                stage.names.push(NamedRef {
+                    name: name.clone(),
+                    span: *span,
+                    base: true,
+                });
+            }
+        }
+        Some(Draft {
+            stage,
+            problems: Vec::new(),
+        })
+    }
+
+    fn target(&mut self, names: &[Option<&str>]) -> Option<usize> {
+        let Some(target) = &self.options.target else {
+            return names.len().checked_sub(1);
+        };
+        let lower = target.to_lowercase();
+        let named = names.iter().rposition(|name| *name == Some(lower.as_str()));
+        let found = named.or_else(|| {
+            target
+                .parse()
+                .ok()
+                .filter(|index: &usize| *index < names.len())
+        });
+        if found.is_none() {
+            let message = format!("no stage is named {target}");
+            let diagnostic = Diagnostic::error("UnknownTarget", Span::default(), message);
+            self.errors
+                .push(diagnostic.did_you_mean(suggest(target, names.iter().copied().flatten())));
+        }
+        found
+    }
+}
+
+/// Names of all stages, in order.
+fn stage_names(dockerfile: &Dockerfile) -> Vec<Option<&str>> {
+    let froms = dockerfile
+        .instructions
+        .iter()
+        .filter_map(|instruction| match &instruction.kind {
+            Kind::From(from) => Some(from),
+            _ => None,
+        });
+    froms
+        .map(|from| from.name.as_ref().map(|name| name.text.as_str()))
+        .collect()
+}
+
+/// The last stage before number `before` that has this name; stage names have no case.
+fn earlier_stage(name: &str, before: usize, names: &[Option<&str>]) -> Option<usize> {
+    let lower = name.to_lowercase();
+    names[..before]
+        .iter()
+        .rposition(|known| *known == Some(lower.as_str()))
+}
+
+/// Adds an instruction to its stage.
+fn add_step(draft: &mut Draft, instruction: &Instruction, names: &[Option<&str>]) {
+    draft.problems.extend(refuse::unsupported(instruction));
+    let mut copy_from = CopySource::Context;
+    if let Kind::Copy(copy) = &instruction.kind
+        && let Some(from) = &copy.from
+    {
+        match copy_source(from, draft.stage.index, names) {
+            Ok(source) => copy_from = source,
+            Err(problem) => draft.problems.push(problem),
+        }
+        match &copy_from {
+            CopySource::Context => {}
+            CopySource::Stage(stage) => {
+                draft.stage.depends_on.insert(*stage);
+            }
+            CopySource::Named(name) => {
+                let known = |known: &NamedRef| !known.base && known.name == *name;
+                if !draft.stage.names.iter().any(known) {
+                    draft.stage.names.push(NamedRef {
+                        name: name.clone(),
+                        span: from.span,
+                        base: false,
+                    });
+                }
+            }
+        }
+    }
+    draft.stage.steps.push(Step {
+        span: instruction.span,
+        line: instruction.line,
+        text: instruction.text.clone(),
+        kind: instruction.kind.clone(),
+        copy_from,
+    });
+}
+
+/// What `--from` names. Variables are not allowed there.
+fn copy_source(
+    from: &Word,
+    index: usize,
+    names: &[Option<&str>],
+) -> Result<CopySource, Diagnostic> {
+    let name = &from.text;
+    if name.contains('$') {
+        return Err(
+            Diagnostic::error("VariableInFrom", from.span, "--from takes no variables").with_hint(
+                "name a stage for it: FROM $IMAGE AS name, with an ARG before the first FROM",
+            ),
+        );
+    }
+    if name.is_empty() {
+        return Err(Diagnostic::error("EmptyFrom", from.span, "--from is empty"));
+    }
+    let lower = name.to_lowercase();
+    if let Some(stage) = earlier_stage(name, index, names) {
+        return Ok(CopySource::Stage(stage));
+    }
+    let too_late = |what: &str| {
+        Diagnostic::error(
+            "StageOrder",
+            from.span,
+            format!("cannot copy from {what}: it is not before this stage"),
+        )
+    };
+    if names[index..].contains(&Some(lower.as_str())) {
+        return Err(too_late(&format!("stage {name}")));
+    }
+    match name.parse::<usize>() {
+        Ok(number) if number < index => Ok(CopySource::Stage(number)),
+        Ok(number) if number < names.len() => Err(too_late(&format!("stage number {number}"))),
+        Ok(number) => Err(Diagnostic::error(
+            "UnknownStage",
+            from.span,
+            format!("there is no stage number {number}"),
+        )),
+        Err(_) => Ok(CopySource::Named(name.clone())),
+    }
+}
+
+/// Numbers of the stages that a target needs, itself included.
+fn needed(drafts: &[Draft], target: usize) -> BTreeSet<usize> {
+    let mut needed = BTreeSet::new();
+    let mut open = vec![target];
+    while let Some(index) = open.pop() {
+        if needed.insert(index) {
+            open.extend(drafts[index].stage.depends_on.iter());
+        }
+    }
+    needed
+}
+
+/// ARGs that FROM sees without a declaration, and stages by a bare one.
+fn platform_args(dockerfile: &Dockerfile, options: &LowerOptions) -> BTreeMap<String, String> {
+    let mut args = BTreeMap::new();
+    for (prefix, platform) in [
+        ("BUILD", &options.build_platform),
+        ("TARGET", &options.target_platform),
+    ] {
+        args.insert(format!("{prefix}PLATFORM"), platform.to_string());
+        args.insert(format!("{prefix}OS"), platform.os.clone());
+        // The version of Windows.
+        args.insert(format!("{prefix}OSVERSION"), String::new());
+        args.insert(format!("{prefix}ARCH"), platform.architecture.clone());
+        args.insert(format!("{prefix}VARIANT"), platform.variant.clone());
+    }
+    let last = stage_names(dockerfile)
+        .last()
+        .copied()
+        .flatten()
+        .map(str::to_owned);
+    let stage = options
+        .target
+        .clone()
+        .or(last)
+        .unwrap_or_else(|| "default".to_owned());
+    args.insert("TARGETSTAGE".to_owned(), stage);
+    for (name, value) in &mut args {
+        if let Some(given) = options.build_args.get(name) {
+            value.clone_from(given);
+        }
+    }
+    args
+}
