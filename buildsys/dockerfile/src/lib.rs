@@ -12,7 +12,11 @@ mod diagnostic;
 mod duration;
 mod expand;
 mod flags;
+mod glob;
+mod glob_class;
 mod heredoc;
+mod ignore;
+mod ignore_pattern;
 mod instruction;
 mod lines;
 mod lint;
@@ -32,9 +36,14 @@ mod words;
 pub use concrete::{Concrete, ConcreteCopy, ConcreteHealthcheck, ConcreteRun, InlineFile};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use expand::{ExpandError, Expansion, expand, expand_heredoc};
+pub use glob::{Glob, GlobError, glob_matches, has_wildcards};
+pub use ignore::{FolderMatches, IgnoreRules};
 pub use lower::{LowerOptions, Platform, lower};
 pub use parse::parse;
 pub use plan::{BaseRef, Checks, CopySource, NamedRef, Plan, Stage, Step};
 pub use scope::{BaseConfig, DEFAULT_PATH, Scope};
 pub use span::{Span, line_column};
 pub use suggest::suggest;
+
+#[cfg(test)]
+mod tests;

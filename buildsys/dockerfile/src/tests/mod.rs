@@ -1,0 +1,8 @@
+//! Tables of what BuildKit's parser, shell lexer and pattern matcher give for the same input.
+
+mod expand;
+mod ignore;
+mod lower;
+mod parse;
+mod properties;
+mod resolve;
