@@ -53,7 +53,12 @@ async fn bookworm_resolves_to_what_mmdebstrap_chooses() {
         "--variant=minbase".into(),
         "--mode=root".into(),
     ];
-    arguments.push("--include=ca-certificates,usr-is-merged".into());
+    arguments.push("--include=ca-certificates".into());
+    // It has /usr merged by a program; tbuild merges it itself.
+    let pin = "Package: usrmerge\\nPin: release *\\nPin-Priority: -1\\n";
+    arguments.push(format!(
+        "--setup-hook=printf '{pin}' > \"$1/etc/apt/preferences.d/no-usrmerge\""
+    ));
     arguments.extend(["bookworm".into(), "/dev/null".into()]);
     arguments.extend(sources("debian", "bookworm bookworm-updates"));
     arguments.extend(sources("debian-security", "bookworm-security"));

@@ -29,10 +29,8 @@ const REMOVED: &[&str] = &[
     "var/lib/systemd/credential.secret",
     "var/lib/urandom/random-seed",
 ];
-/// Folders whose files go; the folders themselves are a package's.
-const EMPTIED: &[&str] = &["var/cache/apt", "var/lib/apt/lists"];
-/// Folders that nothing may outlive a boot in.
-const VOLATILE: &[&str] = &["tmp", "var/tmp"];
+/// Folders that apt fills, and makes again what it needs in them, or that nothing outlives a boot in.
+const EMPTIED: &[&str] = &["var/cache/apt", "var/lib/apt/lists", "tmp", "var/tmp"];
 /// Folders with copies named `*-old`.
 const OLD: &[&str] = &["var/lib/dpkg", "var/cache/debconf"];
 
@@ -42,9 +40,6 @@ pub(super) fn canonicalise(root: &Root) -> io::Result<()> {
         root.remove(path)?;
     }
     for folder in EMPTIED {
-        remove_files(root, folder)?;
-    }
-    for folder in VOLATILE {
         for name in root.names(folder)? {
             root.remove(&format!("{folder}/{name}"))?;
         }
@@ -75,27 +70,15 @@ pub(super) fn canonicalise(root: &Root) -> io::Result<()> {
     strip_xattrs(root, b"user.overlay.")
 }
 
-/// Removes the files below a folder, keeping the folders.
-fn remove_files(root: &Root, folder: &str) -> io::Result<()> {
-    for name in root.names(folder)? {
-        let path = format!("{folder}/{name}");
-        if root.kind(&path)? == Some(FileType::Directory) {
-            remove_files(root, &path)?;
-        } else {
-            root.remove(&path)?;
-        }
-    }
-    Ok(())
-}
-
 /// Logs go; records that programs expect to find (wtmp, btmp, lastlog) are emptied.
 fn logs(root: &Root, folder: &str) -> io::Result<()> {
     for name in root.names(folder)? {
         let path = format!("{folder}/{name}");
         match root.kind(&path)? {
-            Some(FileType::Directory) if name == "apt" => remove_files(root, &path)?,
             Some(FileType::Directory) => logs(root, &path)?,
-            Some(FileType::RegularFile) if name.contains(".log") => root.remove(&path)?,
+            Some(FileType::RegularFile) if name.contains(".log") || folder.ends_with("/apt") => {
+                root.remove(&path)?
+            }
             Some(FileType::RegularFile) => root.rewrite(&path, b"")?,
             _ => {}
         }

@@ -72,7 +72,7 @@ pub(super) fn goproxy_urls(list: &str) -> Vec<String> {
         .collect()
 }
 
-/// The registry that replaces crates.io, or cargo's own name for it, where the machine sets one.
+/// The registry that replaces the default one, where the machine sets one.
 pub(super) fn cargo(machine: &MachineConfig) -> Option<String> {
     let texts = machine
         .files_named("config.toml")
