@@ -6,7 +6,7 @@
 //! open files, so that a process killed at any instant leaves nothing that a later one would have to repair.
 //!
 //! [`scan()`] reads a folder of the user's as a tree, at the price of one `stat` a file when nothing changed.
-//! `unpack_layer` turns a layer's tar into a folder in overlayfs form.
+//! [`unpack_layer`] turns a layer's tar into a folder in overlayfs form.
 //!
 //! This crate does not know nodes, keys' contents, images or the network.
 
@@ -22,9 +22,11 @@ mod scan;
 mod session;
 mod snapshots;
 mod store;
+mod unpack;
 
 pub use gc::{Removed, Usage};
 pub use layout::VERSION;
 pub use remove::remove_tree;
 pub use scan::{Filter, Scan, ScanError, ScanStats, Verdict, scan};
 pub use store::{Durability, LocalStore};
+pub use unpack::{UnpackError, unpack_layer};

@@ -33,7 +33,7 @@ struct Level {
 }
 
 /// Depth first on a list, not on the stack: how deep the folders go is not ours to choose.
-fn remove_at(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+pub(crate) fn remove_at(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR | Errno::PERM) => {}
