@@ -1,417 +1,263 @@
-//! What a configuration says beyond its types: names that are there, that mean one thing, that do not wait for
-//! each other.
+//! What holds between tables: names, references, no cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tbuild_dockerfile::Diagnostic;
+use tbuild_dockerfile::{Diagnostic, suggest};
 
-use crate::decode::nearest;
-use crate::model::{Config, From, Input, Spanned, ToolKind};
-use crate::problem::at;
-use crate::value::Span;
+use crate::edges::Edge;
+use crate::model::Config;
+use crate::names::{FindError, Kind, NodeRef};
+use crate::value::{Place, Spanned};
 
-/// The subcommands of the program: no target and no command of tbuild.toml may be called so, but for those
-/// that are meant to be both (`cluster` runs the target of that name).
-pub const RESERVED: &[&str] = &[
-    "build",
-    "image",
-    "artifact",
-    "chart",
-    "plan",
-    "apply",
-    "why",
-    "graph",
-    "log",
-    "report",
-    "verify",
-    "diff",
-    "lock",
-    "bundle",
-    "gc",
-    "store",
-    "registry",
-    "tool",
-    "doctor",
-    "init",
-    "completions",
-    "status",
-    "logs",
-    "shell",
-    "reset",
-    "exec",
-    "backup",
-    "restore",
-    "superuser",
-    "migrate",
-    "collect-static",
-    "clean",
-    "rollback",
-    "node",
-    "help",
-];
+/// Distributions that need no `[origin.X]`.
+const DISTRIBUTIONS: [&str; 2] = ["debian", "ubuntu"];
 
-/// Tasks may carry the name of the subcommand that runs them.
-const TASK_COMMANDS: &[&str] = &[
-    "migrate",
-    "collect-static",
-    "backup",
-    "restore",
-    "superuser",
-];
-
-/// Checks names and references.
-pub(crate) fn check(config: &Config) -> Result<(), Vec<Diagnostic>> {
-    let mut checker = Checker {
-        config,
-        findings: Vec::new(),
+/// All that is wrong between tables. `reserved` are the subcommands of tbuild.
+pub(crate) fn check(config: &Config, reserved: &[&str]) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    names(config, reserved, &mut errors);
+    let edges = config.edges();
+    let known = |edge: &&Edge| {
+        let known = config.contains(&edge.to);
+        if !known {
+            errors.push(unknown(config, &edge.to, &edge.place));
+        }
+        known
     };
-    checker.names();
-    checker.references();
-    if checker.findings.is_empty() {
-        checker.cycles();
-    }
-    if checker.findings.is_empty() {
-        Ok(())
-    } else {
-        Err(checker.findings)
-    }
+    let edges: Vec<&Edge> = edges.iter().filter(known).collect();
+    other_references(config, &mut errors);
+    errors.extend(cycle(&edges));
+    errors
 }
 
-struct Checker<'a> {
-    config: &'a Config,
-    findings: Vec<Diagnostic>,
-}
-
-impl<'a> Checker<'a> {
-    fn names(&mut self) {
-        let config = self.config;
-        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
-        let mut named: Vec<(&'static str, &'a str, Span)> = Vec::new();
-        named.extend(
-            config
-                .targets
-                .iter()
-                .map(|(name, target)| ("target", name.as_str(), target.span.clone())),
-        );
-        named.extend(
-            config
-                .commands
-                .iter()
-                .map(|(name, command)| ("command", name.as_str(), command.span.clone())),
-        );
-        named.extend(
-            config
-                .images
-                .iter()
-                .map(|(name, image)| ("image", name.as_str(), image.span.clone())),
-        );
-        named.extend(
-            config
-                .artifacts
-                .iter()
-                .map(|(name, artifact)| ("artifact", name.as_str(), artifact.span.clone())),
-        );
-        named.extend(
-            config
-                .tasks
-                .iter()
-                .map(|(name, task)| ("task", name.as_str(), task.span.clone())),
-        );
-        named.extend(
-            config
-                .tools
-                .iter()
-                .map(|(name, tool)| ("tool", name.as_str(), tool.span.clone())),
-        );
-        for (kind, name, span) in named {
-            if let Some(other) = seen.insert(name, kind) {
-                let finding = at(
-                    span.clone(),
-                    format!("{kind}.{name} has the name of {other}.{name}"),
+/// Bare names mean one thing.
+fn names(config: &Config, reserved: &[&str], errors: &mut Vec<Diagnostic>) {
+    let mut seen: BTreeMap<String, NodeRef> = BTreeMap::new();
+    for (node, place) in config
+        .nodes()
+        .into_iter()
+        .filter(|(node, _)| node.kind.shares_names())
+    {
+        if reserved.contains(&node.name.as_str()) {
+            let message = format!("{node} has the name of the subcommand tbuild {}", node.name);
+            errors.push(place.error("NameCollision", message));
+        }
+        match seen.get(&node.name) {
+            Some(other) if !belongs(config, other, &node) => {
+                let message = format!("{node} has the name of {other}");
+                errors.push(
+                    place
+                        .error("NameCollision", message)
+                        .with_hint("a bare name means one thing"),
                 );
-                self.findings
-                    .push(finding.with_hint("a name means one thing"));
             }
-            let free = kind == "task" && TASK_COMMANDS.contains(&name);
-            if RESERVED.contains(&name) && !free {
-                self.findings.push(at(
-                    span,
-                    format!("{kind}.{name} has the name of the command tbuild {name}"),
-                ));
-            }
-        }
-    }
-
-    fn known(&mut self, what: &str, name: &Spanned<String>, names: &[&str]) {
-        if !names.contains(&name.value.as_str()) {
-            let finding = at(
-                name.span.clone(),
-                format!("there is no {what} {}", name.value),
-            );
-            self.findings
-                .push(finding.did_you_mean(nearest(&name.value, names)));
-        }
-    }
-
-    fn input(&mut self, input: &Input) {
-        let config = self.config;
-        let (what, name, names): (_, _, Vec<&str>) = match &input.from {
-            From::Source(name) => (
-                "source",
-                name,
-                config.sources.keys().map(String::as_str).collect(),
-            ),
-            From::Artifact(name) => (
-                "artifact",
-                name,
-                config.artifacts.keys().map(String::as_str).collect(),
-            ),
-            From::Image(name) => (
-                "image",
-                name,
-                config.images.keys().map(String::as_str).collect(),
-            ),
-            From::Path(_) => return,
-        };
-        self.known(
-            what,
-            &Spanned {
-                value: name.clone(),
-                span: input.span.clone(),
-            },
-            &names,
-        );
-    }
-
-    fn references(&mut self) {
-        let config = self.config;
-        let images: Vec<&str> = config.images.keys().map(String::as_str).collect();
-        let charts: Vec<&str> = config.charts.keys().map(String::as_str).collect();
-        let releases: Vec<&str> = config.releases.keys().map(String::as_str).collect();
-        for image in config.images.values() {
-            image
-                .context
-                .iter()
-                .chain(image.contexts.values())
-                .for_each(|input| self.input(input));
-        }
-        for artifact in config.artifacts.values() {
-            self.known("image", &artifact.image, &images);
-            artifact.inputs.values().for_each(|input| self.input(input));
-        }
-        for image in config
-            .charts
-            .values()
-            .flat_map(|chart| chart.images.values())
-        {
-            self.known("image", image, &images);
-        }
-        for release in config.releases.values() {
-            self.known("chart", &release.chart, &charts);
-            release.needs.iter().for_each(|name| self.node(name));
-        }
-        for task in config.tasks.values() {
-            for release in [
-                Some(&task.release),
-                task.after.as_ref(),
-                task.before.as_ref(),
-            ]
-            .into_iter()
-            .flatten()
-            {
-                self.known("release", release, &releases);
-            }
-            task.inputs.iter().for_each(|name| self.node(name));
-        }
-        for component in config.components.values() {
-            self.known("release", &component.release, &releases);
-        }
-        for tool in config.tools.values() {
-            if let ToolKind::Image { image, .. } = &tool.kind {
-                self.known("image", image, &images);
-            }
-        }
-        for image in config
-            .node
-            .iter()
-            .flat_map(|node| node.images.values().chain([&node.image]))
-        {
-            self.known("image", image, &images);
-        }
-        let needs = config.targets.values().flat_map(|target| &target.needs);
-        let needs = needs.chain(config.commands.values().flat_map(|command| &command.needs));
-        for name in needs.chain(&config.project.default) {
-            self.node(name);
-        }
-    }
-
-    fn node(&mut self, name: &Spanned<String>) {
-        if let Err(candidates) = self.config.node_name(&name.value) {
-            let names: Vec<&str> = candidates.iter().map(String::as_str).collect();
-            let finding = at(
-                name.span.clone(),
-                format!("there is no node {}", name.value),
-            );
-            self.findings
-                .push(finding.did_you_mean(nearest(&name.value, &names)));
-        }
-    }
-
-    fn cycles(&mut self) {
-        let edges = self.config.edges();
-        let mut done = BTreeSet::new();
-        for start in edges.keys() {
-            let mut path = Vec::new();
-            if let Some(cycle) = find_cycle(start, &edges, &mut path, &mut done) {
-                let span = self.config.span_of(&cycle[0]).unwrap_or(0..0);
-                let message = format!("these wait for each other: {}", cycle.join(" -> "));
-                self.findings.push(at(span, message));
-                return;
+            Some(_) => {}
+            None => {
+                seen.insert(node.name.clone(), node);
             }
         }
     }
 }
 
-fn find_cycle(
-    node: &str,
-    edges: &BTreeMap<String, Vec<String>>,
-    path: &mut Vec<String>,
-    done: &mut BTreeSet<String>,
-) -> Option<Vec<String>> {
-    if done.contains(node) {
-        return None;
+/// A tool may be called as the artifact that it is made by.
+fn belongs(config: &Config, one: &NodeRef, other: &NodeRef) -> bool {
+    let made_by = |tool: &NodeRef, artifact: &NodeRef| {
+        tool.kind == Kind::Tool
+            && artifact.kind == Kind::Artifact
+            && config
+                .tools
+                .get(&tool.name)
+                .is_some_and(|tool| tool.is_made_by(&artifact.name))
+    };
+    made_by(one, other) || made_by(other, one)
+}
+
+fn unknown(config: &Config, node: &NodeRef, place: &Place) -> Diagnostic {
+    let error = place.error(
+        "UnknownReference",
+        format!("there is no [{}.{}]", node.kind, quoted(&node.name)),
+    );
+    if let Some(near) = suggest(&node.name, config.names(node.kind)) {
+        return error.did_you_mean(Some(near));
     }
-    if let Some(at) = path.iter().position(|other| other == node) {
-        let mut cycle = path[at..].to_vec();
-        cycle.push(node.to_owned());
-        return Some(cycle);
+    match config
+        .nodes()
+        .into_iter()
+        .find(|(other, _)| other.name == node.name && other.kind != node.kind)
+    {
+        Some((other, _)) => error.with_hint(format!("there is {other}")),
+        None => error,
     }
-    path.push(node.to_owned());
-    for next in edges.get(node).into_iter().flatten() {
-        if let Some(cycle) = find_cycle(next, edges, path, done) {
-            return Some(cycle);
+}
+
+/// A key as TOML wants it.
+fn quoted(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.chars().all(bare) {
+        name.to_owned()
+    } else {
+        format!("{name:?}")
+    }
+}
+
+/// References that are no edges of the graph.
+fn other_references(config: &Config, errors: &mut Vec<Diagnostic>) {
+    let releases = config
+        .components
+        .values()
+        .map(|component| &component.release);
+    for release in releases.chain(config.tasks.values().map(|task| &task.release)) {
+        let node = NodeRef::new(Kind::Release, &release.value);
+        if !config.contains(&node) {
+            errors.push(unknown(config, &node, &release.place));
         }
     }
-    path.pop();
-    done.insert(node.to_owned());
+    for base in config.bases.values() {
+        let Spanned { value: name, place } = &base.distribution;
+        if !DISTRIBUTIONS.contains(&name.as_str()) && !config.origins.contains_key(name) {
+            let known = DISTRIBUTIONS
+                .into_iter()
+                .chain(config.origins.keys().map(String::as_str));
+            let error = place.error(
+                "UnknownReference",
+                format!("there is no distribution {name:?}"),
+            );
+            errors.push(match suggest(name, known) {
+                Some(near) => error.did_you_mean(Some(near)),
+                None => error.with_hint(format!("debian, ubuntu, or an [origin.{}]", quoted(name))),
+            });
+        }
+    }
+}
+
+/// The first cycle, with its path, at the reference that closes it.
+fn cycle(edges: &[&Edge]) -> Option<Diagnostic> {
+    let mut next: BTreeMap<&NodeRef, Vec<&Edge>> = BTreeMap::new();
+    for edge in edges {
+        if let Some(from) = &edge.from {
+            next.entry(from).or_default().push(edge);
+        }
+    }
+    let mut done: BTreeSet<&NodeRef> = BTreeSet::new();
+    for start in next.keys() {
+        // The way from the start: each node, and how many of its edges have been taken.
+        let mut way: Vec<(&NodeRef, usize)> = vec![(start, 0)];
+        while let Some((node, taken)) = way.last_mut() {
+            let node = *node;
+            let edge = next.get(node).and_then(|edges| edges.get(*taken)).copied();
+            *taken += 1;
+            let Some(edge) = edge.filter(|_| !done.contains(node)) else {
+                done.insert(node);
+                way.pop();
+                continue;
+            };
+            if let Some(begin) = way.iter().position(|(on_way, _)| *on_way == &edge.to) {
+                let nodes = way[begin..].iter().map(|(node, _)| *node).chain([&edge.to]);
+                let path: Vec<String> = nodes.map(ToString::to_string).collect();
+                let message = format!("{} needs itself", edge.to);
+                return Some(
+                    edge.place
+                        .error("Cycle", message)
+                        .with_hint(format!("cycle: {}", path.join(" -> "))),
+                );
+            }
+            way.push((&edge.to, 0));
+        }
+    }
     None
 }
 
 impl Config {
-    /// All node names that can be asked for: `kind:name`.
-    pub fn node_names(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        let mut add = |kind: &str, keys: Vec<&String>| {
-            names.extend(keys.iter().map(|key| format!("{kind}:{key}")))
-        };
-        add("target", self.targets.keys().collect());
-        add("source", self.sources.keys().collect());
-        add("base", self.bases.keys().collect());
-        add("image", self.images.keys().collect());
-        add("artifact", self.artifacts.keys().collect());
-        add("chart", self.charts.keys().collect());
-        add("release", self.releases.keys().collect());
-        add("task", self.tasks.keys().collect());
-        add("tool", self.tools.keys().collect());
-        add("push", self.images.keys().collect());
-        names
+    /// Whether there is such a node.
+    pub fn contains(&self, node: &NodeRef) -> bool {
+        self.names(node.kind).any(|name| name == node.name)
     }
 
-    /// The node that `name` means: `kind:name`, or a bare name. Where several kinds share a bare name, what
-    /// deploys more wins: target, release, task, image, artifact, chart, tool, source, base; a push is always
-    /// asked for by its full name. If there is none: all names.
-    pub fn node_name(&self, name: &str) -> Result<String, Vec<String>> {
-        let names = self.node_names();
-        if names.iter().any(|known| known == name) {
-            return Ok(name.to_owned());
+    /// Names of all nodes of a kind.
+    pub fn names(&self, kind: Kind) -> Box<dyn Iterator<Item = &str> + '_> {
+        fn keys<T>(map: &BTreeMap<String, T>) -> Box<dyn Iterator<Item = &str> + '_> {
+            Box::new(map.keys().map(String::as_str))
         }
-        [
-            "target", "release", "task", "image", "artifact", "chart", "tool", "source", "base",
-        ]
-        .iter()
-        .map(|kind| format!("{kind}:{name}"))
-        .find(|full| names.contains(full))
-        .ok_or_else(|| {
-            let bare = names
-                .iter()
-                .filter_map(|name| name.split_once(':').map(|(_, bare)| bare.to_owned()));
-            bare.chain(names.iter().cloned()).collect()
-        })
-    }
-
-    /// Where a node's table stands.
-    pub fn span_of(&self, node: &str) -> Option<Span> {
-        let (kind, name) = node.split_once(':')?;
         match kind {
-            "image" => self.images.get(name).map(|image| image.span.clone()),
-            "artifact" => self
-                .artifacts
-                .get(name)
-                .map(|artifact| artifact.span.clone()),
-            "release" => self.releases.get(name).map(|release| release.span.clone()),
-            "task" => self.tasks.get(name).map(|task| task.span.clone()),
-            "target" => self.targets.get(name).map(|target| target.span.clone()),
-            _ => None,
+            Kind::Source => keys(&self.sources),
+            Kind::Base => keys(&self.bases),
+            Kind::Image => keys(&self.images),
+            Kind::Artifact => keys(&self.artifacts),
+            Kind::Chart => keys(&self.charts),
+            Kind::Release => keys(&self.releases),
+            Kind::Task => keys(&self.tasks),
+            Kind::Target => keys(&self.targets),
+            Kind::Command => keys(&self.commands),
+            Kind::Tool => keys(&self.tools),
         }
     }
 
-    /// What waits for what, as far as tbuild.toml alone says.
-    pub(crate) fn edges(&self) -> BTreeMap<String, Vec<String>> {
-        let mut edges: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let input = |input: &Input| match &input.from {
-            From::Source(name) => Some(format!("source:{name}")),
-            From::Artifact(name) => Some(format!("artifact:{name}")),
-            From::Image(name) => Some(format!("image:{name}")),
-            From::Path(_) => None,
-        };
-        let node = |name: &Spanned<String>| self.node_name(&name.value).ok();
-        for (name, image) in &self.images {
-            let all = image
-                .context
-                .iter()
-                .chain(image.contexts.values())
-                .filter_map(input);
-            edges
-                .entry(format!("image:{name}"))
-                .or_default()
-                .extend(all);
+    /// All nodes and commands, each with the place of its name.
+    pub fn nodes(&self) -> Vec<(NodeRef, Place)> {
+        let mut nodes = Vec::new();
+        macro_rules! each {
+            ($($kind:ident $map:ident),*) => {
+                $(nodes.extend(self.$map.iter().map(|(name, value)| {
+                    (NodeRef::new(Kind::$kind, name), value.place.clone())
+                }));)*
+            };
         }
-        for (name, artifact) in &self.artifacts {
-            let all = edges.entry(format!("artifact:{name}")).or_default();
-            all.push(format!("image:{}", artifact.image.value));
-            all.extend(artifact.inputs.values().filter_map(input));
-        }
-        for (name, release) in &self.releases {
-            let images = self
-                .charts
-                .get(&release.chart.value)
-                .into_iter()
-                .flat_map(|chart| chart.images.values());
-            let all = edges.entry(format!("release:{name}")).or_default();
-            all.extend(images.map(|image| format!("image:{}", image.value)));
-            all.extend(release.needs.iter().filter_map(node));
-        }
-        for (name, task) in &self.tasks {
-            let all = edges.entry(format!("task:{name}")).or_default();
-            all.extend(
-                task.after
-                    .iter()
-                    .map(|release| format!("release:{}", release.value)),
-            );
-            all.extend(task.inputs.iter().filter_map(node));
-            if let Some(before) = &task.before {
-                edges
-                    .entry(format!("release:{}", before.value))
-                    .or_default()
-                    .push(format!("task:{name}"));
+        each!(
+            Source sources, Base bases, Image images, Artifact artifacts, Chart charts, Release releases, Task tasks,
+            Target targets, Command commands, Tool tools
+        );
+        nodes
+    }
+
+    /// The node or command that a name on the command line means: `kind:name`, or a bare name that only one has.
+    /// Among several, one of the kinds whose names do not collide goes first.
+    pub fn find(&self, name: &str) -> Result<NodeRef, FindError> {
+        if let Some((word, bare)) = name.split_once(':')
+            && let Some(kind) = Kind::parse(word)
+        {
+            let node = NodeRef::new(kind, bare);
+            if self.contains(&node) {
+                return Ok(node);
             }
+            let suggestion = suggest(bare, self.names(kind)).map(|near| format!("{kind}:{near}"));
+            return Err(FindError::Unknown {
+                name: name.to_owned(),
+                suggestion,
+            });
         }
-        for (name, target) in &self.targets {
-            edges
-                .entry(format!("target:{name}"))
-                .or_default()
-                .extend(target.needs.iter().filter_map(node));
+        let nodes: Vec<NodeRef> = self.nodes().into_iter().map(|(node, _)| node).collect();
+        let all: Vec<&NodeRef> = nodes.iter().filter(|node| node.name == name).collect();
+        let first: Vec<&NodeRef> = all
+            .iter()
+            .copied()
+            .filter(|node| node.kind.shares_names())
+            .collect();
+        match (first.as_slice(), all.as_slice()) {
+            ([node], _) | ([], [node]) => Ok(NodeRef::clone(node)),
+            // A tool and the artifact that makes it.
+            ([_, _], _) => {
+                let tool = first
+                    .iter()
+                    .find(|node| node.kind == Kind::Tool)
+                    .or(first.first());
+                tool.map(|node| NodeRef::clone(node))
+                    .ok_or_else(|| FindError::Unknown {
+                        name: name.to_owned(),
+                        suggestion: None,
+                    })
+            }
+            (_, []) => {
+                let suggestion =
+                    suggest(name, nodes.iter().map(|node| node.name.as_str())).map(str::to_owned);
+                Err(FindError::Unknown {
+                    name: name.to_owned(),
+                    suggestion,
+                })
+            }
+            _ => Err(FindError::Ambiguous {
+                name: name.to_owned(),
+                candidates: all.into_iter().cloned().collect(),
+            }),
         }
-        edges
     }
 }

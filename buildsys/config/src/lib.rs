@@ -1,34 +1,36 @@
 //! tbuild.toml: parsed with spans, checked, and resolved by profile.
 //!
-//! Text in, a [`Config`] or findings out. This crate does not know files, the environment, or nodes: which
-//! variables may be read, and their values, come in as [`Overrides`].
+//! [`parse`] takes the text and what flags and environment add, and gives a [`Config`] in which every reference
+//! holds, or everything that is wrong, each with its place. [`render`] shows such a diagnostic; those of the
+//! Dockerfile crate as well. Which files are there is for the caller to see: [`Config::paths`] names them.
+//!
+//! This crate does not know files, the environment, or what nodes do.
 
 mod check;
 mod decode;
+mod edges;
+mod interpolate;
 mod model;
-mod overrides;
-mod problem;
+mod names;
+mod overlay;
+mod parse;
+mod paths;
+mod reader;
+mod render;
 mod value;
 
-pub use check::RESERVED;
+pub use edges::Edge;
 pub use model::{
-    Artifact, Base, Chart, Command, CommandLine, Component, Config, From, Image, Input,
-    NodeMachine, Project, Release, Source, SourceKind, Spanned, Target, Task, Tool, ToolKind,
+    Artifact, Base, Chart, Command, Component, Config, Image, JsonMap, Network, Node, Origin,
+    Project, Release, Run, Source, SourceOrigin, Target, Task, Tool, ToolOrigin, TreeInput,
+    TreeRef,
 };
-pub use overrides::Overrides;
-pub use problem::render;
-pub use value::Span;
-
-use tbuild_dockerfile::Diagnostic;
-
-/// Reads a configuration.
-pub fn parse(text: &str, overrides: &Overrides) -> Result<Config, Vec<Diagnostic>> {
-    let mut root = value::parse(text).map_err(|finding| vec![finding])?;
-    overrides.apply(&mut root)?;
-    let config = decode::config(root)?;
-    check::check(&config)?;
-    Ok(config)
-}
+pub use names::{FindError, Kind, NodeRef};
+pub use parse::{Options, parse};
+pub use paths::{PathKind, PathRef};
+pub use render::render;
+pub use tbuild_dockerfile::{Diagnostic, Platform, Severity, Span};
+pub use value::{Place, Spanned};
 
 #[cfg(test)]
 mod tests;

@@ -1,182 +1,196 @@
-//! A configuration, typed.
+//! What tbuild.toml says, typed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use serde_json::Value as Json;
+use tbuild_dockerfile::Platform;
 
-use crate::Span;
+use crate::{NodeRef, Place, Spanned};
 
-/// A value and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spanned<T> {
-    /// The value.
-    pub value: T,
-    /// Bytes of tbuild.toml; 0..0 if it came from the command line.
-    pub span: Span,
-}
+/// A JSON object, for values of templates and charts.
+pub type JsonMap = serde_json::Map<String, serde_json::Value>;
 
-/// All of tbuild.toml, profiles applied. Tables by name, each with the span of its name.
-#[derive(Debug, Clone, Default)]
+/// A checked tbuild.toml with profiles and flags laid over it. Every name that it refers to is there, and its
+/// nodes form no cycle. Paths are as written: relative to the folder of tbuild.toml.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// `[project]`.
+    /// `[project]`
     pub project: Project,
-    /// `[source.X]`.
+    /// `[source.X]`
     pub sources: BTreeMap<String, Source>,
-    /// `[base."name:tag"]`.
+    /// `[base.X]`
     pub bases: BTreeMap<String, Base>,
-    /// `[image.X]`.
+    /// `[origin.X]`
+    pub origins: BTreeMap<String, Origin>,
+    /// `[image.X]`
     pub images: BTreeMap<String, Image>,
-    /// `[artifact.X]`.
+    /// `[artifact.X]`
     pub artifacts: BTreeMap<String, Artifact>,
-    /// `[chart.X]`.
+    /// `[chart.X]`
     pub charts: BTreeMap<String, Chart>,
-    /// `[release.X]`.
+    /// `[release.X]`
     pub releases: BTreeMap<String, Release>,
-    /// `[task.X]`.
+    /// `[task.X]`
     pub tasks: BTreeMap<String, Task>,
-    /// `[target.X]`.
+    /// `[target.X]`
     pub targets: BTreeMap<String, Target>,
-    /// `[command.X]`.
+    /// `[command.X]`
     pub commands: BTreeMap<String, Command>,
-    /// `[component.X]`.
+    /// `[component.X]`
     pub components: BTreeMap<String, Component>,
-    /// `[tool.X]`.
+    /// `[tool.X]`
     pub tools: BTreeMap<String, Tool>,
-    /// `[node]`.
-    pub node: Option<NodeMachine>,
+    /// `[node]`
+    pub node: Option<Node>,
+    /// Variables of the environment that were filled in, and their values.
+    pub env: BTreeMap<String, String>,
 }
 
-/// `[project]`.
-#[derive(Debug, Clone, Default)]
+/// `[project]`
+#[derive(Debug, Clone, PartialEq)]
 pub struct Project {
     /// Its name.
-    pub name: String,
-    /// `HOST:PORT` that images are pushed to.
-    pub registry: Option<String>,
-    /// The targets when none is named.
-    pub default: Vec<Spanned<String>>,
-    /// The environment variables that `${env:X}` may read.
-    pub env: Vec<String>,
+    pub name: Spanned<String>,
+    /// Where images are pushed to, unless a release says otherwise.
+    pub registry: Option<Spanned<String>>,
+    /// What is built when nothing is named.
+    pub default: Vec<Spanned<NodeRef>>,
+    /// Variables of the environment that `${env:X}` may read.
+    pub env: Vec<Spanned<String>>,
 }
 
-/// `[source.X]`.
-#[derive(Debug, Clone)]
+/// `[source.X]`
+#[derive(Debug, Clone, PartialEq)]
 pub struct Source {
     /// Where its name stands.
-    pub span: Span,
+    pub place: Place,
     /// Where it comes from.
-    pub kind: SourceKind,
-    /// Patterns of what belongs to it; empty: all.
-    pub include: Vec<String>,
-    /// Patterns of what does not.
-    pub exclude: Vec<String>,
+    pub origin: SourceOrigin,
+    /// What is taken of it, in patterns of .dockerignore; everything if empty.
+    pub include: Vec<Spanned<String>>,
+    /// What is left out, likewise.
+    pub exclude: Vec<Spanned<String>>,
 }
 
 /// Where a source comes from.
-#[derive(Debug, Clone)]
-pub enum SourceKind {
-    /// A folder.
-    Path(Spanned<String>),
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceOrigin {
     /// A git repository at a commit, tag or branch.
     Git {
-        /// The repository.
+        /// URL.
         url: Spanned<String>,
-        /// The revision.
-        rev: String,
+        /// Commit, tag or branch.
+        rev: Spanned<String>,
     },
-    /// A file at a URL with this SHA-256.
+    /// A folder.
+    Path(Spanned<String>),
+    /// A file of HTTP.
     Url {
-        /// The address.
+        /// URL.
         url: Spanned<String>,
-        /// 64 hex digits.
-        sha256: String,
+        /// Its SHA-256 in lower-case hexadecimal.
+        sha256: Spanned<String>,
     },
 }
 
-/// `[base."name:tag"]`: an image out of a distribution's packages.
-#[derive(Debug, Clone)]
+/// `[base.X]`
+#[derive(Debug, Clone, PartialEq)]
 pub struct Base {
     /// Where its name stands.
-    pub span: Span,
-    /// The logical origin: `debian`, `ubuntu`.
-    pub distribution: String,
-    /// The suite.
-    pub suite: String,
-    /// Further suites of the same distribution.
-    pub extra_suites: Vec<String>,
-    /// Components.
+    pub place: Place,
+    /// `debian`, `ubuntu`, or a name of `[origin.X]`.
+    pub distribution: Spanned<String>,
+    /// Such as `bookworm`.
+    pub suite: Spanned<String>,
+    /// Components; `main` if none are named.
     pub components: Vec<String>,
     /// Packages besides the essential ones and apt.
     pub include: Vec<String>,
-    /// The keyring that the Release files are verified with.
+    /// Keyring that signs the suite; the distribution's own if none.
     pub keyring: Option<Spanned<String>>,
-    /// `os/architecture`; none: this machine's.
-    pub platform: Option<String>,
+    /// The host's if none.
+    pub platform: Option<Platform>,
+    /// Such as `bookworm-updates`.
+    pub extra_suites: Vec<String>,
 }
 
-/// A tree that something takes: a source, an artifact, an image, a folder, or a part of one.
-#[derive(Debug, Clone)]
-pub struct Input {
-    /// What it is taken from.
-    pub from: From,
-    /// Where it stands.
-    pub span: Span,
-    /// Patterns of what is taken; empty: all.
-    pub include: Vec<String>,
-    /// Patterns of what is not.
-    pub exclude: Vec<String>,
+/// `[origin.X]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Origin {
+    /// Where its name stands.
+    pub place: Place,
+    /// Such as `apt`.
+    pub kind: Spanned<String>,
 }
 
-/// What an input is taken from.
+/// A tree of files by where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum From {
-    /// `source:X`.
-    Source(String),
-    /// `artifact:X`.
-    Artifact(String),
-    /// `image:X`.
-    Image(String),
+pub enum TreeRef {
+    /// A source, artifact or image.
+    Node(NodeRef),
     /// A folder.
     Path(String),
 }
 
-/// `[image.X]`.
-#[derive(Debug, Clone)]
+/// A tree, or a part of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TreeInput {
+    /// Which tree.
+    pub from: Spanned<TreeRef>,
+    /// What is taken of it, in patterns of .dockerignore; everything if empty.
+    pub include: Vec<Spanned<String>>,
+    /// What is left out, likewise.
+    pub exclude: Vec<Spanned<String>>,
+}
+
+/// `[image.X]`
+#[derive(Debug, Clone, PartialEq)]
 pub struct Image {
     /// Where its name stands.
-    pub span: Span,
-    /// The Dockerfile; none: `images/X/Dockerfile.hbs` or `images/X/Dockerfile`.
+    pub place: Place,
+    /// The Dockerfile; if none, the first that exists of [`Image::dockerfiles`].
     pub dockerfile: Option<Spanned<String>>,
-    /// The build context; none: the Dockerfile's folder.
-    pub context: Option<Input>,
+    /// The build context; the Dockerfile's folder if none.
+    pub context: Option<Spanned<TreeRef>>,
     /// Named contexts.
-    pub contexts: BTreeMap<String, Input>,
-    /// The stage; none: the last one.
-    pub target: Option<String>,
-    /// Values of ARG.
-    pub args: BTreeMap<String, String>,
-    /// Values for `Dockerfile.hbs`.
-    pub values: BTreeMap<String, Json>,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// `os/architecture`, each; empty: this machine's.
-    pub platforms: Vec<String>,
-    /// Its repository; none: X.
-    pub repository: Option<String>,
-    /// Its tags.
+    pub contexts: BTreeMap<String, TreeInput>,
+    /// Stage of the Dockerfile.
+    pub target: Option<Spanned<String>>,
+    /// ARG values.
+    pub args: BTreeMap<String, Spanned<String>>,
+    /// Values of Dockerfile.hbs.
+    pub values: JsonMap,
+    /// Platforms; the host's if empty.
+    pub platforms: Vec<Platform>,
+    /// Name in the registry.
+    pub repository: String,
+    /// Tags in the registry.
     pub tags: Vec<String>,
 }
 
-/// What is run: a line for the shell, or a program and its arguments.
+impl Image {
+    /// The Dockerfile by name, or where to look for it, in order.
+    pub fn dockerfiles(&self, name: &str) -> Vec<String> {
+        match &self.dockerfile {
+            Some(path) => vec![path.value.clone()],
+            None => vec![
+                format!("images/{name}/Dockerfile.hbs"),
+                format!("images/{name}/Dockerfile"),
+            ],
+        }
+    }
+}
+
+/// A command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommandLine {
-    /// For `/bin/sh -c`.
+pub enum Run {
+    /// A line for `/bin/sh -c`.
     Shell(String),
-    /// As it is.
+    /// Program and arguments.
     Exec(Vec<String>),
 }
 
-impl CommandLine {
+impl Run {
     /// Program and arguments.
     pub fn argv(&self) -> Vec<String> {
         match self {
@@ -186,152 +200,171 @@ impl CommandLine {
     }
 }
 
-/// `[artifact.X]`.
-#[derive(Debug, Clone)]
-pub struct Artifact {
-    /// Where its name stands.
-    pub span: Span,
-    /// The image that it runs in.
-    pub image: Spanned<String>,
-    /// What it reads, by the name under /inputs.
-    pub inputs: BTreeMap<String, Input>,
-    /// Environment.
-    pub env: BTreeMap<String, String>,
-    /// What runs.
-    pub run: CommandLine,
-    /// Paths below /outputs that must be there afterwards.
-    pub outputs: Vec<String>,
-    /// Whether it sees the host's network.
-    pub network: bool,
+/// What network an artifact's command has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Network {
+    /// None.
+    #[default]
+    None,
+    /// The host's.
+    Host,
 }
 
-/// `[chart.X]`.
-#[derive(Debug, Clone)]
+/// `[artifact.X]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Artifact {
+    /// Where its name stands.
+    pub place: Place,
+    /// Name of the image that runs it.
+    pub image: Spanned<String>,
+    /// Mounted read-only at `/inputs/NAME`.
+    pub inputs: BTreeMap<String, TreeInput>,
+    /// Environment besides the image's.
+    pub env: BTreeMap<String, Spanned<String>>,
+    /// What runs.
+    pub run: Run,
+    /// Paths below `/outputs` that must be there afterwards.
+    pub outputs: Vec<Spanned<String>>,
+    /// What network it has.
+    pub network: Network,
+}
+
+/// `[chart.X]`
+#[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
     /// Where its name stands.
-    pub span: Span,
-    /// Its folder; none: `charts/X`.
-    pub path: Option<Spanned<String>>,
-    /// `.Values.images.KEY` to image.
+    pub place: Place,
+    /// Its folder.
+    pub path: Spanned<String>,
+    /// Key below `.Values.images`, and name of the image.
     pub images: BTreeMap<String, Spanned<String>>,
 }
 
-/// `[release.X]`.
-#[derive(Debug, Clone)]
+/// `[release.X]`
+#[derive(Debug, Clone, PartialEq)]
 pub struct Release {
     /// Where its name stands.
-    pub span: Span,
-    /// The chart.
+    pub place: Place,
+    /// Name of the chart.
     pub chart: Spanned<String>,
-    /// The namespace.
+    /// Namespace in the cluster; `default` if none is named.
     pub namespace: String,
-    /// Values files in order.
+    /// Files of values, in order.
     pub values: Vec<Spanned<String>>,
-    /// Values that count over the files.
-    pub set: Json,
-    /// How long it may take, in seconds.
-    pub timeout: u64,
-    /// The values key that holds the registry.
-    pub registry_value: Option<String>,
-    /// Nodes that come first.
-    pub needs: Vec<Spanned<String>>,
+    /// Values over those of the files.
+    pub set: JsonMap,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Key of the values that holds the registry.
+    pub registry_value: Option<Spanned<String>>,
+    /// What must be there first, besides the chart and its images.
+    pub needs: Vec<Spanned<NodeRef>>,
 }
 
-/// `[task.X]`: a Job.
-#[derive(Debug, Clone)]
+/// `[task.X]`
+#[derive(Debug, Clone, PartialEq)]
 pub struct Task {
     /// Where its name stands.
-    pub span: Span,
-    /// The release whose chart, values, images and namespace it has.
+    pub place: Place,
+    /// Name of the release whose chart, values, images and namespace it uses.
     pub release: Spanned<String>,
-    /// The chart's template.
-    pub template: String,
-    /// The release that must be in place first.
+    /// Template within the chart.
+    pub template: Spanned<String>,
+    /// Name of the release that must be in place first.
     pub after: Option<Spanned<String>>,
-    /// The release that waits for it.
+    /// Name of the release that waits for it.
     pub before: Option<Spanned<String>>,
-    /// Further inputs.
-    pub inputs: Vec<Spanned<String>>,
-    /// How long it may take, in seconds.
-    pub timeout: u64,
+    /// Further declared inputs.
+    pub inputs: Vec<Spanned<NodeRef>>,
+    /// How long it may take.
+    pub timeout: Duration,
 }
 
-/// `[target.X]`.
-#[derive(Debug, Clone)]
+/// `[target.X]`
+#[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// Where its name stands.
-    pub span: Span,
-    /// The nodes.
-    pub needs: Vec<Spanned<String>>,
-}
-
-/// `[command.X]`.
-#[derive(Debug, Clone)]
-pub struct Command {
-    /// Where its name stands.
-    pub span: Span,
-    /// Nodes that are realised first.
-    pub needs: Vec<Spanned<String>>,
-    /// What runs.
-    pub run: CommandLine,
-    /// What it does.
+    pub place: Place,
+    /// What it stands for.
+    pub needs: Vec<Spanned<NodeRef>>,
+    /// For lists of targets.
     pub description: Option<String>,
 }
 
-/// `[component.X]`: pods with a name.
-#[derive(Debug, Clone)]
-pub struct Component {
+/// `[command.X]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
     /// Where its name stands.
-    pub span: Span,
-    /// The release that they belong to.
-    pub release: Spanned<String>,
-    /// Their label selector.
-    pub selector: String,
+    pub place: Place,
+    /// What is built first.
+    pub needs: Vec<Spanned<NodeRef>>,
+    /// What runs then.
+    pub run: Run,
+    /// For lists of commands.
+    pub description: Option<String>,
 }
 
-/// `[tool.X]`.
-#[derive(Debug, Clone)]
+/// `[component.X]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Component {
+    /// Where its name stands.
+    pub place: Place,
+    /// Name of the release in whose namespace it is.
+    pub release: Spanned<String>,
+    /// Label selector.
+    pub selector: Spanned<String>,
+}
+
+/// `[tool.X]`
+#[derive(Debug, Clone, PartialEq)]
 pub struct Tool {
     /// Where its name stands.
-    pub span: Span,
+    pub place: Place,
+    /// Its version.
+    pub version: Option<Spanned<String>>,
     /// Where it comes from.
-    pub kind: ToolKind,
+    pub origin: ToolOrigin,
 }
 
 /// Where a tool comes from.
-#[derive(Debug, Clone)]
-pub enum ToolKind {
-    /// A file of an image of this project.
-    Image {
-        /// The image.
-        image: Spanned<String>,
-        /// The file's path in it.
-        path: String,
+#[derive(Debug, Clone, PartialEq)]
+pub enum ToolOrigin {
+    /// A file of an artifact.
+    Artifact {
+        /// Name of the artifact.
+        artifact: Spanned<String>,
+        /// Path in the artifact's tree.
+        path: Spanned<String>,
+        /// The Go module that the artifact builds.
+        go: Option<Spanned<String>>,
     },
-    /// A file at a URL, by platform.
+    /// A file of HTTP, or a member of an archive.
     Url {
-        /// The address, with `{version}`, `{os}`, `{arch}`.
+        /// URL; `{version}`, `{os}` and `{arch}` stand for what they say.
         url: Spanned<String>,
-        /// The version.
-        version: String,
-        /// `os/architecture` to 64 hex digits.
-        sha256: BTreeMap<String, String>,
-        /// The file in the archive; none: the file itself.
-        member: Option<String>,
+        /// SHA-256 of the download in lower-case hexadecimal, by platform; what is missing must be locked.
+        sha256: BTreeMap<String, Spanned<String>>,
+        /// Path in the archive; the file itself if none.
+        member: Option<Spanned<String>>,
     },
 }
 
-/// `[node]`.
-#[derive(Debug, Clone)]
-pub struct NodeMachine {
+/// `[node]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
     /// Where it stands.
-    pub span: Span,
-    /// The image that is the machine's root file system.
+    pub place: Place,
+    /// Name of the image that is the machine's root file system.
     pub image: Spanned<String>,
-    /// Images of the control plane by the name that kubeadm gives them.
-    pub images: BTreeMap<String, Spanned<String>>,
-    /// The version of Kubernetes, with its v.
-    pub version: String,
-    /// Node labels.
-    pub labels: BTreeMap<String, String>,
+    /// Names of the images that the machine runs.
+    pub images: Vec<Spanned<String>>,
+    /// Version of Kubernetes.
+    pub version: Spanned<String>,
+}
+
+impl Tool {
+    /// Whether it is a file of this artifact.
+    pub fn is_made_by(&self, name: &str) -> bool {
+        matches!(&self.origin, ToolOrigin::Artifact { artifact, .. } if artifact.value == name)
+    }
 }

@@ -1,113 +1,149 @@
 //! TOML values that know where they stand.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::sync::Arc;
 
-use tbuild_dockerfile::Diagnostic;
-use toml::de::{DeTable, DeValue};
+use tbuild_dockerfile::{Diagnostic, Origin, Span};
+use toml::Spanned as TomlSpanned;
+use toml::de::{DeString, DeTable, DeValue};
 
-use crate::problem::at;
-
-/// Bytes of the text.
-pub type Span = Range<usize>;
-
-/// A value and where it stands; values of `--set` stand at 0..0.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Value {
-    pub kind: Kind,
+/// Where something stands: in tbuild.toml, or in the text of a flag.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Bytes of tbuild.toml, or of `origin`'s text.
     pub span: Span,
+    /// The flag, if it does not stand in the file.
+    pub origin: Option<Arc<Origin>>,
 }
 
-/// What a value is.
+impl Place {
+    /// In tbuild.toml.
+    pub fn file(span: impl Into<Span>) -> Self {
+        Self {
+            span: span.into(),
+            origin: None,
+        }
+    }
+
+    /// An error about what stands here.
+    pub fn error(&self, code: &'static str, message: impl Into<String>) -> Diagnostic {
+        self.locate(Diagnostic::error(code, self.span, message))
+    }
+
+    /// A warning about what stands here.
+    pub fn warning(&self, code: &'static str, message: impl Into<String>) -> Diagnostic {
+        self.locate(Diagnostic::warning(code, self.span, message))
+    }
+
+    fn locate(&self, diagnostic: Diagnostic) -> Diagnostic {
+        match &self.origin {
+            Some(origin) => diagnostic.in_text(Origin::clone(origin)),
+            None => diagnostic,
+        }
+    }
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl<T> Spanned<T> {
+    /// Puts them together.
+    pub fn new(value: T, place: Place) -> Self {
+        Self { value, place }
+    }
+
+    /// The same place with another value.
+    pub(crate) fn map<U>(self, map: impl FnOnce(T) -> U) -> Spanned<U> {
+        Spanned {
+            value: map(self.value),
+            place: self.place,
+        }
+    }
+}
+
+impl<T> std::ops::Deref for Spanned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// A value of TOML. Numbers and dates keep their spelling.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Kind {
+pub(crate) enum Value {
     String(String),
-    Integer(i64),
-    Float(f64),
-    Bool(bool),
-    Array(Vec<Value>),
+    /// Spelling, underscores left out, and radix.
+    Integer(String, u32),
+    Float(String),
+    Boolean(bool),
+    Datetime(String),
+    Array(Vec<Node>),
     Table(Table),
 }
 
-/// Keys with where they stand.
-pub(crate) type Table = BTreeMap<String, (Span, Value)>;
-
-impl Kind {
-    /// What it is called in messages.
-    pub(crate) fn word(&self) -> &'static str {
+impl Value {
+    /// What it is, for "takes a string, not …".
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::String(_) => "a string",
-            Self::Integer(_) => "an integer",
-            Self::Float(_) => "a number",
-            Self::Bool(_) => "true or false",
-            Self::Array(_) => "a list",
+            Self::Integer(..) => "an integer",
+            Self::Float(_) => "a float",
+            Self::Boolean(_) => "a boolean",
+            Self::Datetime(_) => "a date",
+            Self::Array(_) => "an array",
             Self::Table(_) => "a table",
         }
     }
 }
 
-/// Reads a document.
-pub(crate) fn parse(text: &str) -> Result<Table, Diagnostic> {
-    let table = DeTable::parse(text).map_err(|error| {
-        let span = error.span().unwrap_or(0..0);
-        at(span, error.message().to_owned())
-    })?;
-    table_of(table.into_inner())
+/// A value with its place.
+pub(crate) type Node = Spanned<Value>;
+
+/// A value of a table, and where its key stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Entry {
+    pub key: Place,
+    pub node: Node,
 }
 
-fn table_of(table: DeTable<'_>) -> Result<Table, Diagnostic> {
-    table
-        .into_iter()
-        .map(|(key, value)| {
-            let span = key.span();
-            let name = key.into_inner().into_owned();
-            let place = value.span();
-            Ok((name, (span, value_of(value.into_inner(), place)?)))
-        })
-        .collect()
+/// A table by key.
+pub(crate) type Table = BTreeMap<String, Entry>;
+
+/// Takes over what the TOML parser gives; `place` says where a range of its text stands.
+pub(crate) fn table(table: DeTable<'_>, place: &dyn Fn(std::ops::Range<usize>) -> Place) -> Table {
+    let entries = table.into_iter().map(|(key, value)| {
+        let entry = Entry {
+            key: place(key.span()),
+            node: node(value, place),
+        };
+        (DeString::into_owned(key.into_inner()), entry)
+    });
+    entries.collect()
 }
 
-fn value_of(value: DeValue<'_>, span: Span) -> Result<Value, Diagnostic> {
-    let wrong = |what: &str| at(span.clone(), format!("{what} cannot be read"));
-    let kind = match value {
-        DeValue::String(text) => Kind::String(text.into_owned()),
-        DeValue::Integer(number) => Kind::Integer(
-            i64::from_str_radix(number.as_str(), number.radix())
-                .map_err(|_| wrong("the integer"))?,
-        ),
-        DeValue::Float(number) => {
-            Kind::Float(number.as_str().parse().map_err(|_| wrong("the number"))?)
+/// The same for one value.
+pub(crate) fn node(
+    value: TomlSpanned<DeValue<'_>>,
+    place: &dyn Fn(std::ops::Range<usize>) -> Place,
+) -> Node {
+    let at = place(value.span());
+    let value = match value.into_inner() {
+        DeValue::String(text) => Value::String(text.into_owned()),
+        DeValue::Integer(number) => Value::Integer(number.as_str().to_owned(), number.radix()),
+        DeValue::Float(number) => Value::Float(number.as_str().to_owned()),
+        DeValue::Boolean(boolean) => Value::Boolean(boolean),
+        DeValue::Datetime(datetime) => Value::Datetime(datetime.to_string()),
+        DeValue::Array(items) => {
+            Value::Array(items.into_iter().map(|item| node(item, place)).collect())
         }
-        DeValue::Boolean(value) => Kind::Bool(value),
-        DeValue::Datetime(_) => {
-            return Err(at(span, "a date is not expected here").with_hint("quote it"));
-        }
-        DeValue::Array(values) => {
-            let values = values.into_iter().map(|value| {
-                let place = value.span();
-                value_of(value.into_inner(), place)
-            });
-            Kind::Array(values.collect::<Result<_, _>>()?)
-        }
-        DeValue::Table(table) => Kind::Table(table_of(table)?),
+        DeValue::Table(items) => Value::Table(table(items, place)),
     };
-    Ok(Value { kind, span })
-}
-
-impl Value {
-    /// The value as JSON, for chart values.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
-        match &self.kind {
-            Kind::String(text) => text.clone().into(),
-            Kind::Integer(number) => (*number).into(),
-            Kind::Float(number) => (*number).into(),
-            Kind::Bool(value) => (*value).into(),
-            Kind::Array(values) => values.iter().map(Self::to_json).collect(),
-            Kind::Table(table) => table
-                .iter()
-                .map(|(name, (_, value))| (name.clone(), value.to_json()))
-                .collect::<serde_json::Map<_, _>>()
-                .into(),
-        }
-    }
+    Spanned::new(value, at)
 }

@@ -1,5 +1,7 @@
 //! What is wrong with a text, and where.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::Span;
@@ -89,3 +91,16 @@ impl Diagnostic {
         self.severity == Severity::Error
     }
 }
+
+/// The message and the hint, without the place: how to show that is for whoever has the text.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Diagnostic {}

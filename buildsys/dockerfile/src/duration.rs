@@ -13,7 +13,7 @@ const UNITS: [(&str, f64); 8] = [
 ];
 
 /// Nanoseconds of a duration that is not negative; none where the text is none. `0` needs no unit.
-pub(crate) fn parse_duration(text: &str) -> Option<u64> {
+pub fn parse_duration(text: &str) -> Option<u64> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(0);

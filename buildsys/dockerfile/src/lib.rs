@@ -35,6 +35,7 @@ mod words;
 
 pub use concrete::{Concrete, ConcreteCopy, ConcreteHealthcheck, ConcreteRun, InlineFile};
 pub use diagnostic::{Diagnostic, Origin, Severity};
+pub use duration::parse_duration;
 pub use expand::{ExpandError, Expansion, expand, expand_heredoc};
 pub use glob::{Glob, GlobError, glob_matches, has_wildcards};
 pub use ignore::{FolderMatches, IgnoreRules};
