@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     run(&store)?;
     let cpu = cpu_time();
     let unchanged = best(|| time(|| run(&store)))?;
-    let cpu = (cpu_time() - cpu) / ROUNDS as u32;
+    let cpu = cpu_time().saturating_sub(cpu) / ROUNDS as u32;
     let edited = best(|| {
         fs::write(
             root.join("module-0/part-0/source-file-0.py"),

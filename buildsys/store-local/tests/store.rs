@@ -150,7 +150,11 @@ fn what_dead_processes_left_is_swept_and_what_live_ones_hold_is_not() {
     let tmp = store.path().join("tmp");
     let dead = tmp.join("1-00000000000000aa");
     fs::create_dir_all(dead.join("stage0/work/work")).unwrap();
-    fs::set_permissions(dead.join("stage0/work/work"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(
+        dead.join("stage0/work/work"),
+        fs::Permissions::from_mode(0o000),
+    )
+    .unwrap();
     fs::write(dead.join("blob0"), "half").unwrap();
     let mut alive = store.blob_writer().unwrap();
     alive.write_all(b"still being written").unwrap();
@@ -187,7 +191,7 @@ fn trees_of_any_kind_are_removed() {
         fs::create_dir(&deep).unwrap();
         deep.push("deep");
     }
-    fs::set_permissions(root.join("a"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(root.join("a"), fs::Permissions::from_mode(0o000)).unwrap();
     remove_tree(&root).unwrap();
     assert!(!root.exists());
     assert_eq!(

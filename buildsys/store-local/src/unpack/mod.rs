@@ -252,12 +252,11 @@ impl Unpacker {
     fn whiteout(&mut self, path: &TreePath) -> Result<(), UnpackError> {
         let place = self.root.place(path)?;
         match place.make_whiteout() {
-            Ok(()) => Ok(()),
             Err(Errno::EXIST) if place.is_folder()? => {
                 let folder = self.root.folder(path)?;
                 self.root.set_opaque(folder.as_fd(), path)
             }
-            Err(Errno::EXIST) => Ok(()),
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(failed("make whiteout", path, errno)),
         }
     }
