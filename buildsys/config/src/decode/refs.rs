@@ -66,7 +66,7 @@ pub(super) fn named(
     }
     if let Some((word, _)) = text.split_once(':') {
         let message = format!(
-            "{} takes the name of a [{kind}.X] here, not {:?}",
+            "{} takes a name of [{kind}.X] here, not {:?}",
             table.name, text.value
         );
         let error = text.place.error("InvalidReference", message);
