@@ -143,15 +143,12 @@ fn keys(path: &str) -> Option<Vec<(String, Span)>> {
     let mut at = 0;
     loop {
         let rest = &path[at..];
-        let (key, length) = match rest.chars().next() {
-            Some(quote @ ('"' | '\'')) => {
-                let end = rest[1..].find(quote)?;
-                (rest[1..=end].to_owned(), end + 2)
-            }
-            _ => {
-                let end = rest.find('.').unwrap_or(rest.len());
-                (rest[..end].trim().to_owned(), end)
-            }
+        let (key, length) = if let Some(quote @ ('"' | '\'')) = rest.chars().next() {
+            let end = rest[1..].find(quote)?;
+            (rest[1..=end].to_owned(), end + 2)
+        } else {
+            let end = rest.find('.').unwrap_or(rest.len());
+            (rest[..end].trim().to_owned(), end)
         };
         if key.is_empty() {
             return None;

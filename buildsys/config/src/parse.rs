@@ -45,12 +45,11 @@ pub fn parse(text: &str, options: &Options<'_>) -> Result<Config, Vec<Diagnostic
         }
     }
     for name in options.profiles {
-        match profiles.iter().find(|(known, ..)| known == name) {
-            Some((_, _, tables)) => overlay::merge(&mut root, tables.clone()),
-            None => {
-                let known = profiles.iter().map(|(name, ..)| name.as_str());
-                errors.push(overlay::unknown_profile(name, known));
-            }
+        if let Some((_, _, tables)) = profiles.iter().find(|(known, ..)| known == name) {
+            overlay::merge(&mut root, tables.clone());
+        } else {
+            let known = profiles.iter().map(|(name, ..)| name.as_str());
+            errors.push(overlay::unknown_profile(name, known));
         }
     }
     for argument in options.set {

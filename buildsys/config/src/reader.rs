@@ -77,12 +77,11 @@ impl TableReader {
     }
 
     fn as_string(&mut self, key: &str, node: Node) -> Option<Spanned<String>> {
-        match node.value {
-            Value::String(text) => Some(Spanned::new(text, node.place)),
-            _ => {
-                self.wrong_type(key, &node, "a string");
-                None
-            }
+        if let Value::String(text) = node.value {
+            Some(Spanned::new(text, node.place))
+        } else {
+            self.wrong_type(key, &node, "a string");
+            None
         }
     }
 
@@ -114,29 +113,27 @@ impl TableReader {
     /// An array of strings; none if it is not there.
     pub fn strings_if(&mut self, key: &'static str) -> Option<Vec<Spanned<String>>> {
         let entry = self.take(key)?;
-        match entry.node.value {
-            Value::Array(items) => Some(
+        if let Value::Array(items) = entry.node.value {
+            Some(
                 items
                     .into_iter()
                     .filter_map(|item| self.as_string(key, item))
                     .collect(),
-            ),
-            _ => {
-                self.wrong_type(key, &entry.node, "an array of strings");
-                None
-            }
+            )
+        } else {
+            self.wrong_type(key, &entry.node, "an array of strings");
+            None
         }
     }
 
     /// A table; none if it is not there.
     pub fn table(&mut self, key: &'static str) -> Option<Table> {
         let entry = self.take(key)?;
-        match entry.node.value {
-            Value::Table(table) => Some(table),
-            _ => {
-                self.wrong_type(key, &entry.node, "a table");
-                None
-            }
+        if let Value::Table(table) = entry.node.value {
+            Some(table)
+        } else {
+            self.wrong_type(key, &entry.node, "a table");
+            None
         }
     }
 
@@ -146,8 +143,7 @@ impl TableReader {
         for (name, entry) in self.table(key).unwrap_or_default() {
             let place = entry.node.place.clone();
             let value = match entry.node.value {
-                Value::String(text) => text,
-                Value::Integer(text, 10) => text,
+                Value::String(text) | Value::Integer(text, 10) => text,
                 Value::Boolean(boolean) => boolean.to_string(),
                 Value::Float(spelling) => {
                     let message = format!(
@@ -188,20 +184,19 @@ impl TableReader {
         let Some(text) = self.string(key) else {
             return default;
         };
-        match parse_duration(&text).filter(|nanoseconds| *nanoseconds > 0) {
-            Some(nanoseconds) => Duration::from_nanos(nanoseconds),
-            None => {
-                let message = format!(
-                    "{key} of {} is not a length of time: {:?}",
-                    self.name, text.value
-                );
-                self.errors.push(
-                    text.place
-                        .error("InvalidValue", message)
-                        .with_hint("such as 90s, 10m or 1h30m"),
-                );
-                default
-            }
+        if let Some(nanoseconds) = parse_duration(&text).filter(|nanoseconds| *nanoseconds > 0) {
+            Duration::from_nanos(nanoseconds)
+        } else {
+            let message = format!(
+                "{key} of {} is not a length of time: {:?}",
+                self.name, text.value
+            );
+            self.errors.push(
+                text.place
+                    .error("InvalidValue", message)
+                    .with_hint("such as 90s, 10m or 1h30m"),
+            );
+            default
         }
     }
 

@@ -30,7 +30,7 @@ pub struct Diagnostic {
     /// What to do about it.
     pub hint: Option<String>,
     /// Set when the spanned text is not the file's but, say, a flag of the command line.
-    pub text: Option<Origin>,
+    pub text: Option<Box<Origin>>,
 }
 
 /// A text that is not the file's.
@@ -82,7 +82,7 @@ impl Diagnostic {
     /// The same about a text that is not the file's.
     #[must_use]
     pub fn in_text(mut self, origin: Origin) -> Self {
-        self.text = Some(origin);
+        self.text = Some(Box::new(origin));
         self
     }
 

@@ -100,6 +100,10 @@ pub fn expand_heredoc(
 
 /// What the lexer keeps and what it works out.
 #[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own, set by name"
+)]
 pub(crate) struct Lexer {
     pub escape: char,
     /// Quotes stay in the result.
@@ -165,9 +169,9 @@ struct Words {
 impl Words {
     fn push(&mut self, c: char) {
         if c.is_whitespace() {
-            self.end()
+            self.end();
         } else {
-            self.current.push(c)
+            self.current.push(c);
         }
     }
 

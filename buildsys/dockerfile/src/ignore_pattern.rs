@@ -142,7 +142,7 @@ fn match_tokens(tokens: &[Token], path: &str) -> bool {
                 Token::Literal(c) => next[at] = at > 0 && places[at - 1] && text[at - 1] == *c,
                 Token::Any => next[at] = at > 0 && places[at - 1] && text[at - 1] != '/',
                 Token::Class(class) => {
-                    next[at] = at > 0 && places[at - 1] && class.contains(text[at - 1])
+                    next[at] = at > 0 && places[at - 1] && class.contains(text[at - 1]);
                 }
                 Token::Star => {
                     reached = places[at] || (reached && text[at - 1] != '/');

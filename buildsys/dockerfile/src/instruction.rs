@@ -207,8 +207,8 @@ impl<'a> Statement<'a> {
         let platform = flags.take("platform");
         if let Some(name) = &name {
             let written = &self.line.text[self.keyword_range.clone()];
-            let lower = written.chars().all(|c| c.is_lowercase());
-            let upper = written.chars().all(|c| c.is_uppercase());
+            let lower = written.chars().all(char::is_lowercase);
+            let upper = written.chars().all(char::is_uppercase);
             let matches = |c: char| {
                 if lower {
                     c.is_lowercase()

@@ -114,9 +114,9 @@ pub fn lower(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Plan, Ve
         .filter_map(|warning| checks.apply(warning))
     {
         if warning.severity == Severity::Error {
-            errors.push(warning)
+            errors.push(warning);
         } else {
-            warnings.push(warning)
+            warnings.push(warning);
         }
     }
     if !errors.is_empty() {

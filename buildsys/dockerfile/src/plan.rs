@@ -56,7 +56,7 @@ impl Checks {
                         .extend(rules.split(',').map(|rule| rule.trim().to_owned()));
                 }
                 Some((name, on)) if name.trim() == "error" => {
-                    checks.error = on.trim().eq_ignore_ascii_case("true")
+                    checks.error = on.trim().eq_ignore_ascii_case("true");
                 }
                 _ => {}
             }

@@ -106,5 +106,5 @@ fn is_git(text: &str) -> bool {
         return true;
     }
     let path = text.split(['#', '?']).next().unwrap_or_default();
-    is_http(text) && path.ends_with(".git")
+    is_http(text) && path.strip_suffix(".git").is_some()
 }

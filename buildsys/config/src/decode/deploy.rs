@@ -10,8 +10,9 @@ use crate::reader::TableReader;
 use crate::value::Spanned;
 
 /// Time that a release or a task may take unless it says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_mins(10);
 
+#[expect(clippy::unnecessary_wraps, reason = "one signature for all tables")]
 pub(super) fn chart(name: &str, table: &mut TableReader) -> Option<Chart> {
     let path = table.string("path");
     let path = path.unwrap_or_else(|| Spanned::new(format!("charts/{name}"), table.place.clone()));
@@ -75,6 +76,7 @@ pub(super) fn task(_: &str, table: &mut TableReader) -> Option<Task> {
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one signature for all tables")]
 pub(super) fn target(_: &str, table: &mut TableReader) -> Option<Target> {
     let needs = refs::nodes(table, "needs");
     let description = table.string("description").map(|text| text.value);

@@ -126,6 +126,7 @@ pub(super) fn base(_: &str, table: &mut TableReader) -> Option<Base> {
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one signature for all tables")]
 pub(super) fn image(name: &str, table: &mut TableReader) -> Option<Image> {
     let plain = |strings: Vec<Spanned<String>>| {
         strings
@@ -173,9 +174,9 @@ pub(super) fn artifact(_: &str, table: &mut TableReader) -> Option<Artifact> {
     let env = table.string_map("env");
     let run = refs::run(table, "run");
     let outputs = table.strings("outputs");
-    outputs
-        .iter()
-        .for_each(|path| refs::check_below(table, "outputs", path));
+    for path in &outputs {
+        refs::check_below(table, "outputs", path);
+    }
     if outputs.is_empty() {
         table.missing("outputs");
     }
@@ -220,9 +221,9 @@ pub(super) fn tool(_: &str, table: &mut TableReader) -> Option<Tool> {
             ToolOrigin::Artifact { artifact, path, go }
         }
         (None, Some(url)) => {
-            sha256
-                .values()
-                .for_each(|text| refs::check_sha256(table, text));
+            for text in sha256.values() {
+                refs::check_sha256(table, text);
+            }
             ToolOrigin::Url {
                 url,
                 sha256,

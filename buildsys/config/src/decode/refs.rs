@@ -26,27 +26,24 @@ fn node(table: &mut TableReader, text: Spanned<String>) -> Option<Spanned<NodeRe
         return Some(text.map(|name| NodeRef::new(Kind::Target, name)));
     };
     let needed = |kind: &Kind| *kind != Kind::Command;
-    match Kind::parse(word).filter(needed) {
-        Some(kind) => {
-            let node = NodeRef::new(kind, name);
-            Some(text.map(|_| node))
-        }
-        None => {
-            let known = Kind::ALL.into_iter().filter(needed).map(Kind::word);
-            let error = text.place.error(
-                "InvalidReference",
-                format!("there is no kind of node {word:?}"),
-            );
-            let error = match suggest(word, known.clone()) {
-                Some(near) => error.did_you_mean(Some(&format!("{near}:{name}"))),
-                None => error.with_hint(format!(
-                    "known are {}",
-                    known.collect::<Vec<_>>().join(", ")
-                )),
-            };
-            table.error(error);
-            None
-        }
+    if let Some(kind) = Kind::parse(word).filter(needed) {
+        let node = NodeRef::new(kind, name);
+        Some(text.map(|_| node))
+    } else {
+        let known = Kind::ALL.into_iter().filter(needed).map(Kind::word);
+        let error = text.place.error(
+            "InvalidReference",
+            format!("there is no kind of node {word:?}"),
+        );
+        let error = match suggest(word, known.clone()) {
+            Some(near) => error.did_you_mean(Some(&format!("{near}:{name}"))),
+            None => error.with_hint(format!(
+                "known are {}",
+                known.collect::<Vec<_>>().join(", ")
+            )),
+        };
+        table.error(error);
+        None
     }
 }
 
@@ -88,23 +85,18 @@ pub(super) fn tree(table: &mut TableReader, text: Spanned<String>) -> Option<Spa
     else {
         return Some(text.map(TreeRef::Path));
     };
-    match Kind::parse(word).filter(|kind| TREES.contains(kind)) {
-        Some(kind) => {
-            let node = NodeRef::new(kind, name);
-            Some(text.map(|_| TreeRef::Node(node)))
-        }
-        None => {
-            let message = format!("{:?} is no tree of files", text.value);
-            let near = suggest(word, TREES.map(Kind::word)).map(|near| format!("{near}:{name}"));
-            let error = text.place.error("InvalidReference", message);
-            table.error(match near {
-                Some(near) => error.did_you_mean(Some(&near)),
-                None => {
-                    error.with_hint("write source:X, artifact:X, image:X or the path of a folder")
-                }
-            });
-            None
-        }
+    if let Some(kind) = Kind::parse(word).filter(|kind| TREES.contains(kind)) {
+        let node = NodeRef::new(kind, name);
+        Some(text.map(|_| TreeRef::Node(node)))
+    } else {
+        let message = format!("{:?} is no tree of files", text.value);
+        let near = suggest(word, TREES.map(Kind::word)).map(|near| format!("{near}:{name}"));
+        let error = text.place.error("InvalidReference", message);
+        table.error(match near {
+            Some(near) => error.did_you_mean(Some(&near)),
+            None => error.with_hint("write source:X, artifact:X, image:X or the path of a folder"),
+        });
+        None
     }
 }
 
@@ -131,7 +123,9 @@ pub(super) fn trees(table: &mut TableReader, key: &'static str) -> BTreeMap<Stri
                 );
                 let mut errors = Vec::new();
                 inner.finish(&mut errors);
-                errors.into_iter().for_each(|error| table.error(error));
+                for error in errors {
+                    table.error(error);
+                }
                 from.map(|from| TreeInput {
                     from,
                     include,
@@ -189,12 +183,11 @@ pub(super) fn run(table: &mut TableReader, key: &'static str) -> Option<Run> {
         Value::Array(items) => {
             let mut argv = Vec::new();
             for item in items {
-                match item.value {
-                    Value::String(word) => argv.push(word),
-                    _ => {
-                        table.wrong_type(key, &item, "strings");
-                        return None;
-                    }
+                if let Value::String(word) = item.value {
+                    argv.push(word);
+                } else {
+                    table.wrong_type(key, &item, "strings");
+                    return None;
                 }
             }
             Run::Exec(argv)

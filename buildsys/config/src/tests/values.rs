@@ -86,7 +86,7 @@ fn every_table_comes_out_typed() {
     let data = &config.releases["tator-data"];
     assert_eq!(
         (data.timeout, data.set["replicas"].as_i64()),
-        (Duration::from_secs(5400), Some(2))
+        (Duration::from_mins(90), Some(2))
     );
     assert_eq!(config.releases["tator"].namespace, "default");
     assert_eq!(
