@@ -113,7 +113,7 @@ impl LocalStore {
     }
 
     /// Out of sight first: a snapshot half removed must not be taken for one.
-    fn remove_snapshot(&self, path: &Path) -> Result<(), StoreError> {
+    pub(crate) fn remove_snapshot(&self, path: &Path) -> Result<(), StoreError> {
         let doomed = self.session()?.fresh("doomed");
         io::rename(path, &doomed)?;
         remove_tree(&doomed)

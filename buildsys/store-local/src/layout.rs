@@ -12,6 +12,7 @@
 //! locks/<name>               files to lock, empty
 //! tmp/<pid>-<random>/        what a live process is writing; its owner holds a lock on it
 //! quarantine/                blobs whose bytes were not those of their name
+//! boot                       which run of the machine the snapshots have been looked after in
 //! version                    the number of this layout; written last, so that its presence says "complete"
 //! ```
 

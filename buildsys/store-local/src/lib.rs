@@ -16,6 +16,7 @@ mod io;
 mod layout;
 mod names;
 mod record;
+mod recovery;
 mod references;
 mod remove;
 mod scan;

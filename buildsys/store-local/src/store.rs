@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tbuild_digest::{ActionKey, BlobDigest, DiffId};
@@ -19,7 +20,7 @@ pub enum Durability {
     /// Nothing is synced. What the machine loses does not have its digest any more, and is made again.
     #[default]
     Cache,
-    /// Blobs, action results and references are synced before they become visible.
+    /// Blobs, snapshots, action results and references are synced before they become visible.
     Synced,
 }
 
@@ -30,6 +31,8 @@ pub struct LocalStore {
     durability: Durability,
     /// Started at the first write: a run that changes nothing makes no folder.
     session: Arc<Mutex<Option<Arc<Session>>>>,
+    /// Whether snapshots have been looked after since the machine started.
+    recovered: Arc<AtomicBool>,
 }
 
 impl LocalStore {
@@ -44,6 +47,7 @@ impl LocalStore {
             layout: Arc::new(Layout::open(path)?),
             durability,
             session: Arc::default(),
+            recovered: Arc::default(),
         })
     }
 
@@ -83,6 +87,14 @@ impl LocalStore {
 
     pub(crate) fn snapshot_path(&self, diff_id: &DiffId) -> PathBuf {
         self.layout.path("snapshots").join(diff_id.hex())
+    }
+
+    fn recover_once(&self) -> Result<(), StoreError> {
+        if !self.recovered.load(Ordering::Acquire) {
+            self.recover()?;
+            self.recovered.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Replaces the file at `target` by `bytes`, atomically; makes its folder where it is missing.
@@ -213,6 +225,7 @@ impl Store for LocalStore {
     }
 
     fn snapshot(&self, diff_id: &DiffId) -> Result<Option<PathBuf>, StoreError> {
+        self.recover_once()?;
         let path = self.snapshot_path(diff_id);
         match std::fs::symlink_metadata(&path) {
             Ok(_) => Ok(Some(path)),
@@ -230,7 +243,13 @@ impl Store for LocalStore {
         staging: Box<dyn Staging>,
         diff_id: &DiffId,
     ) -> Result<PathBuf, StoreError> {
+        self.recover_once()?;
         let target = self.snapshot_path(diff_id);
+        if self.durability == Durability::Synced {
+            std::fs::File::open(staging.upper())
+                .and_then(|upper| rustix::fs::syncfs(upper).map_err(Into::into))
+                .map_err(|source| io::fail("sync", staging.upper(), source))?;
+        }
         snapshots::place(staging.upper(), &target)?;
         Ok(target)
     }

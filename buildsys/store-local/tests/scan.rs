@@ -526,3 +526,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_file_that_is_being_written_is_read_right_or_named() {
+    let fixture = Fixture::new();
+    fixture.write("busy", &"x".repeat(4 << 20));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let path = fixture.root.join("busy");
+            let mut file = fs::File::options().append(true).open(path).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                std::io::Write::write_all(&mut file, b"x").unwrap();
+            }
+        });
+        for _ in 0..5 {
+            match fixture.scan_by(b"all", &|_, _| Verdict::Keep) {
+                Ok(scan) => {
+                    let Node::File { size, digest } = scan.tree.entries()[0].node else {
+                        panic!("{:?}", scan.tree);
+                    };
+                    assert_eq!(digest, Sha256::of("x".repeat(size as usize).as_bytes()));
+                }
+                Err(error) => assert!(
+                    matches!(&error, ScanError::Unstable(path) if path.ends_with("busy")),
+                    "{error}"
+                ),
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_right(
+        &fixture.scan(),
+        &plain(&fixture.root, &|_, _| Verdict::Keep),
+    );
+}

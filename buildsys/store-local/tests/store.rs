@@ -231,3 +231,26 @@ fn a_collection_keeps_what_is_named() {
     assert!(store.snapshot(&layers[1]).unwrap().is_none());
     assert_eq!(BlobDigest::of(b"kept"), kept);
 }
+
+#[test]
+fn snapshots_made_right_before_the_machine_crashed_are_not_used() {
+    let (_folder, store) = fresh();
+    let layer = DiffId::of(b"layer");
+    let make = |store: &LocalStore, content: &str| {
+        let staging = store.stage().unwrap();
+        fs::write(staging.upper().join("f"), content).unwrap();
+        store.commit_snapshot(staging, &layer).unwrap();
+    };
+    make(&store, "perhaps lost");
+    let again = LocalStore::open(store.path()).unwrap();
+    assert!(
+        again.snapshot(&layer).unwrap().is_some(),
+        "the machine has not gone down"
+    );
+    fs::write(store.path().join("boot"), "another run of the machine").unwrap();
+    let after = LocalStore::open(store.path()).unwrap();
+    assert_eq!(after.snapshot(&layer).unwrap(), None);
+    make(&after, "made again");
+    let later = LocalStore::open(store.path()).unwrap();
+    assert!(later.snapshot(&layer).unwrap().is_some(), "once is enough");
+}

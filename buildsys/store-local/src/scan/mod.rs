@@ -8,6 +8,7 @@
 mod assemble;
 mod cache;
 mod file;
+mod member;
 mod queue;
 mod walk;
 

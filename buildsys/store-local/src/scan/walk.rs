@@ -5,7 +5,7 @@
 //! in no order; `assemble` puts them in order.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,19 +16,19 @@ use rustix::io::Errno;
 use tbuild_digest::Sha256;
 use tbuild_tree::{Entry, Node, TreePath};
 
-use super::cache::{CacheFile, CachedFolder, CachedMember, DESCEND, IS_FOLDER, Kind, RACY};
-use super::file::{self, Hashed, StatKey};
+use super::cache::{CacheFile, CachedFolder};
+use super::file::{self, StatKey};
 use super::queue::Queue;
-use super::{Filter, ScanError, ScanStats, Verdict};
+use super::{Filter, ScanError, ScanStats};
 
 /// Members of a folder looked at in one go; larger folders are shared between threads.
-const PIECE: usize = 256;
+pub(super) const PIECE: usize = 256;
 
 /// Files from this many bytes on are hashed as tasks of their own.
-const LARGE: u64 = 256 * 1024;
+pub(super) const LARGE: u64 = 256 * 1024;
 
 /// No record in the cache.
-const NOWHERE: u32 = u32::MAX;
+pub(super) const NOWHERE: u32 = u32::MAX;
 
 /// What a walk found.
 pub struct Walked {
@@ -53,7 +53,7 @@ pub struct Piece {
     folder: u32,
     index: u32,
     cached: Option<CachedFolder>,
-    changed: bool,
+    pub changed: bool,
     /// All members.
     pub items: Vec<Item>,
     /// Those that are part of the tree, in the same order.
@@ -86,7 +86,7 @@ pub struct FolderItem {
     pub descend: bool,
 }
 
-enum Task {
+pub(super) enum Task {
     /// List the member `index` of `parent`, or the scanned folder itself.
     Folder {
         parent: Option<(Arc<Folder>, usize)>,
@@ -106,67 +106,67 @@ enum Task {
 }
 
 /// A folder that was listed.
-struct Folder {
-    id: u32,
-    fd: OwnedFd,
-    path: TreePath,
-    cached: Option<CachedFolder>,
+pub(super) struct Folder {
+    pub id: u32,
+    pub fd: OwnedFd,
+    pub path: TreePath,
+    pub cached: Option<CachedFolder>,
     /// All names, each ended by NUL.
-    names: Vec<u8>,
-    members: Vec<Member>,
+    pub names: Vec<u8>,
+    pub members: Vec<Member>,
     /// The cache knows members that are not there any more.
-    shrunk: bool,
+    pub shrunk: bool,
 }
 
-struct Member {
-    at: u32,
-    len: u16,
-    kind: FileType,
+pub(super) struct Member {
+    pub at: u32,
+    pub len: u16,
+    pub kind: FileType,
     /// Where its record is in the cache.
-    cached: u32,
+    pub cached: u32,
 }
 
 impl Folder {
-    fn name(&self, member: &Member) -> &[u8] {
+    pub fn name(&self, member: &Member) -> &[u8] {
         &self.names[member.at as usize..][..usize::from(member.len)]
     }
 
-    fn c_name(&self, member: &Member) -> &CStr {
+    pub fn c_name(&self, member: &Member) -> &CStr {
         let bytes = &self.names[member.at as usize..][..=usize::from(member.len)];
         CStr::from_bytes_with_nul(bytes).unwrap_or_default()
     }
 }
 
 /// A large file that was hashed after its piece was done.
-struct Late {
-    folder: u32,
-    piece: usize,
-    item: usize,
-    entry: usize,
-    digest: Sha256,
-    key: StatKey,
-    racy: bool,
+pub(super) struct Late {
+    pub folder: u32,
+    pub piece: usize,
+    pub item: usize,
+    pub entry: usize,
+    pub digest: Sha256,
+    pub key: StatKey,
+    pub racy: bool,
 }
 
-struct Walk<'a> {
-    root: &'a Path,
-    filter: &'a Filter<'a>,
-    known: &'a CacheFile,
-    start: i64,
-    next: AtomicU32,
-    queue: Queue<Task>,
-    failed: Mutex<Option<ScanError>>,
+pub(super) struct Walk<'a> {
+    pub root: &'a Path,
+    pub filter: &'a Filter<'a>,
+    pub known: &'a CacheFile,
+    pub start: i64,
+    pub next: AtomicU32,
+    pub queue: Queue<Task>,
+    pub failed: Mutex<Option<ScanError>>,
 }
 
 /// One thread's own.
-struct Worker<'a> {
-    walk: &'a Walk<'a>,
-    listing: Vec<u8>,
-    buffer: Vec<u8>,
-    more: Vec<Task>,
-    pieces: Vec<Piece>,
-    late: Vec<Late>,
-    stats: ScanStats,
+pub(super) struct Worker<'a> {
+    pub walk: &'a Walk<'a>,
+    pub listing: Vec<u8>,
+    pub buffer: Vec<u8>,
+    pub more: Vec<Task>,
+    pub pieces: Vec<Piece>,
+    pub late: Vec<Late>,
+    pub stats: ScanStats,
 }
 
 /// Walks `root`.
@@ -393,306 +393,17 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn member(
-        &mut self,
-        folder: &Arc<Folder>,
-        at: usize,
-        piece: &mut Piece,
-    ) -> Result<(), ScanError> {
-        let member = &folder.members[at];
-        let name = folder.name(member);
-        let cached = (member.cached != NOWHERE)
-            .then(|| self.walk.known.member(member.cached as usize))
-            .flatten();
-        let mut key = None;
-        let mut is_folder = member.kind == FileType::Directory;
-        if member.kind == FileType::Unknown {
-            key = self.stat(folder, member)?;
-            let Some(key) = key else {
-                piece.changed = true;
-                return Ok(());
-            };
-            is_folder = key.file_type() == FileType::Directory;
-        }
-        let path = folder.path.join(name);
-        let mut verdict = self.verdict(&path, is_folder, cached.as_ref());
-        if verdict == Verdict::Skip {
-            piece.skip(name, is_folder, cached.as_ref());
-            return Ok(());
-        }
-        if key.is_none() {
-            key = self.stat(folder, member)?;
-        }
-        let Some(key) = key else {
-            piece.changed = true;
-            return Ok(());
-        };
-        if is_folder != (key.file_type() == FileType::Directory) {
-            is_folder = !is_folder;
-            verdict = self.verdict(&path, is_folder, None);
-            if verdict == Verdict::Skip {
-                piece.skip(name, is_folder, None);
-                return Ok(());
-            }
-        }
-        match key.file_type() {
-            FileType::Directory => {
-                let descend = verdict == Verdict::Descend;
-                self.subfolder(folder, at, path, key.mode, descend, cached.as_ref(), piece);
-                Ok(())
-            }
-            FileType::RegularFile => self.file(folder, at, path, key, cached.as_ref(), piece),
-            FileType::Symlink => self.symlink(folder, at, path, key, cached.as_ref(), piece),
-            FileType::Socket => Ok(()),
-            other => Err(ScanError::Special {
-                path: self.walk.absolute(&path),
-                kind: match other {
-                    FileType::Fifo => "named pipe",
-                    FileType::BlockDevice => "block device",
-                    FileType::CharacterDevice => "character device",
-                    _ => "file of unknown type",
-                },
-            }),
-        }
-    }
-
-    fn stat(&self, folder: &Folder, member: &Member) -> Result<Option<StatKey>, ScanError> {
-        file::stat(folder.fd.as_fd(), folder.c_name(member))
-            .map_err(|errno| self.fail("inspect", &folder.path.join(folder.name(member)), errno))
-    }
-
-    /// What the filter says, or said of the same path.
-    fn verdict(
-        &self,
-        path: &TreePath,
-        is_folder: bool,
-        cached: Option<&CachedMember<'_>>,
-    ) -> Verdict {
-        if let Some(cached) = cached
-            && self.walk.known.is_ours()
-        {
-            let was_folder = cached.kind == Kind::Folder || cached.flags & IS_FOLDER != 0;
-            if was_folder == is_folder {
-                return match cached.kind {
-                    Kind::Skipped => Verdict::Skip,
-                    _ if cached.flags & DESCEND != 0 => Verdict::Descend,
-                    _ => Verdict::Keep,
-                };
-            }
-        }
-        match (self.walk.filter)(path, is_folder) {
-            Verdict::Descend if !is_folder => Verdict::Skip,
-            verdict => verdict,
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "all that is known of one folder")]
-    fn subfolder(
-        &mut self,
-        folder: &Arc<Folder>,
-        at: usize,
-        path: TreePath,
-        mode: u32,
-        descend: bool,
-        cached: Option<&CachedMember<'_>>,
-        piece: &mut Piece,
-    ) {
-        let mode = mode & 0o7777;
-        let known = cached.and_then(CachedMember::folder);
-        let same = cached.is_some_and(|cached| (cached.flags & DESCEND != 0) == descend)
-            && known.is_some_and(|(known, _)| known == mode);
-        piece.changed |= !same;
-        let child = self.walk.next.fetch_add(1, Ordering::Relaxed);
-        piece.items.push(Item::Folder(Box::new(FolderItem {
-            name: folder.name(&folder.members[at]).into(),
-            mode,
-            child,
-            descend,
-        })));
-        piece
-            .entries
-            .push(Entry::new(path.clone(), mode, Node::Directory));
-        self.more.push(Task::Folder {
-            parent: Some((Arc::clone(folder), at)),
-            id: child,
-            path,
-            cached: known.and_then(|(_, id)| self.walk.known.folder(id)),
-        });
-    }
-
-    fn file(
-        &mut self,
-        folder: &Arc<Folder>,
-        at: usize,
-        path: TreePath,
-        key: StatKey,
-        cached: Option<&CachedMember<'_>>,
-        piece: &mut Piece,
-    ) -> Result<(), ScanError> {
-        self.stats.files += 1;
-        let cached = cached.filter(|cached| cached.kind == Kind::File && cached.key() == Some(key));
-        if let Some(cached) = cached
-            && cached.flags & RACY == 0
-            && let Some(digest) = cached.digest()
-        {
-            piece.items.push(Item::Same(cached.at as u32));
-            let node = Node::File {
-                size: key.size,
-                digest,
-            };
-            piece
-                .entries
-                .push(Entry::new(path, key.mode & 0o7777, node));
-            return Ok(());
-        }
-        if key.size >= LARGE {
-            piece.changed = true;
-            self.more.push(Task::Hash {
-                folder: Arc::clone(folder),
-                member: at,
-                item: piece.items.len(),
-                entry: piece.entries.len(),
-            });
-            let racy = key.is_racy(self.walk.start);
-            piece.items.push(Item::File {
-                key: Box::new(key),
-                racy,
-            });
-            let node = Node::File {
-                size: key.size,
-                digest: Sha256([0; 32]),
-            };
-            piece
-                .entries
-                .push(Entry::new(path, key.mode & 0o7777, node));
-            return Ok(());
-        }
-        let Some((digest, key)) = self.hash(folder, at)? else {
-            self.stats.files -= 1;
-            piece.changed = true;
-            return Ok(());
-        };
-        let racy = key.is_racy(self.walk.start);
-        let same = cached
-            .filter(|cached| racy && cached.key() == Some(key) && cached.digest() == Some(digest));
-        piece.items.push(if let Some(cached) = same {
-            Item::Same(cached.at as u32)
-        } else {
-            piece.changed = true;
-            Item::File {
-                key: Box::new(key),
-                racy,
-            }
-        });
-        let node = Node::File {
-            size: key.size,
-            digest,
-        };
-        piece
-            .entries
-            .push(Entry::new(path, key.mode & 0o7777, node));
-        Ok(())
-    }
-
-    fn hash(&mut self, folder: &Folder, at: usize) -> Result<Option<(Sha256, StatKey)>, ScanError> {
-        const BUFFER: usize = 256 * 1024 + 1;
-        self.buffer.resize(BUFFER, 0);
-        let name = folder.c_name(&folder.members[at]);
-        let path = || folder.path.join(folder.name(&folder.members[at]));
-        match file::hash(folder.fd.as_fd(), name, &mut self.buffer) {
-            Ok(Hashed::Content(digest, key)) => {
-                self.stats.hashed += 1;
-                self.stats.bytes_hashed += key.size;
-                Ok(Some((digest, key)))
-            }
-            Ok(Hashed::Gone) => Ok(None),
-            Ok(Hashed::Unstable) => Err(ScanError::Unstable(self.walk.absolute(&path()))),
-            Err(errno) => Err(self.fail("read", &path(), errno)),
-        }
-    }
-
-    fn hash_late(
-        &mut self,
-        folder: &Arc<Folder>,
-        member: usize,
-        item: usize,
-        entry: usize,
-    ) -> Result<(), ScanError> {
-        let Some((digest, key)) = self.hash(folder, member)? else {
-            let path = folder.path.join(folder.name(&folder.members[member]));
-            return Err(ScanError::Unstable(self.walk.absolute(&path)));
-        };
-        self.late.push(Late {
-            folder: folder.id,
-            piece: member / PIECE,
-            item,
-            entry,
-            digest,
-            key,
-            racy: key.is_racy(self.walk.start),
-        });
-        Ok(())
-    }
-
-    fn symlink(
-        &mut self,
-        folder: &Arc<Folder>,
-        at: usize,
-        path: TreePath,
-        key: StatKey,
-        cached: Option<&CachedMember<'_>>,
-        piece: &mut Piece,
-    ) -> Result<(), ScanError> {
-        let cached =
-            cached.filter(|cached| cached.kind == Kind::Symlink && cached.key() == Some(key));
-        if let Some(cached) = cached
-            && cached.flags & RACY == 0
-            && let Some(target) = cached.target()
-        {
-            piece.items.push(Item::Same(cached.at as u32));
-            let node = Node::Symlink {
-                target: target.to_vec(),
-            };
-            piece.entries.push(Entry::new(path, 0o777, node));
-            return Ok(());
-        }
-        let name = folder.c_name(&folder.members[at]);
-        let target = match rustix::fs::readlinkat(&folder.fd, name, Vec::new()) {
-            Ok(target) => target.into_bytes(),
-            Err(Errno::NOENT | Errno::INVAL) => {
-                piece.changed = true;
-                return Ok(());
-            }
-            Err(errno) => return Err(self.fail("read link", &path, errno)),
-        };
-        let racy = key.is_racy(self.walk.start);
-        let same = cached.filter(|cached| racy && cached.target() == Some(target.as_slice()));
-        piece.items.push(if let Some(cached) = same {
-            Item::Same(cached.at as u32)
-        } else {
-            piece.changed = true;
-            Item::Symlink {
-                key: Box::new(key),
-                racy,
-            }
-        });
-        piece
-            .entries
-            .push(Entry::new(path, 0o777, Node::Symlink { target }));
-        Ok(())
-    }
-
-    fn fail(&self, what: &'static str, path: &TreePath, errno: Errno) -> ScanError {
+    pub fn fail(&self, what: &'static str, path: &TreePath, errno: Errno) -> ScanError {
         self.walk.fail(what, path, errno)
     }
 }
 
 impl Walk<'_> {
-    fn absolute(&self, path: &TreePath) -> PathBuf {
+    pub fn absolute(&self, path: &TreePath) -> PathBuf {
         self.root.join(std::ffi::OsStr::from_bytes(path.as_bytes()))
     }
 
-    fn fail(&self, what: &'static str, path: &TreePath, errno: Errno) -> ScanError {
+    pub fn fail(&self, what: &'static str, path: &TreePath, errno: Errno) -> ScanError {
         ScanError::Io {
             what,
             path: self.absolute(path),
@@ -711,20 +422,5 @@ impl Piece {
             items: Vec::new(),
             entries: Vec::new(),
         }
-    }
-
-    fn skip(&mut self, name: &[u8], folder: bool, cached: Option<&CachedMember<'_>>) {
-        let same = cached.filter(|cached| {
-            cached.kind == Kind::Skipped && (cached.flags & IS_FOLDER != 0) == folder
-        });
-        self.items.push(if let Some(cached) = same {
-            Item::SameSkipped(cached.at as u32)
-        } else {
-            self.changed = true;
-            Item::Skipped {
-                name: name.into(),
-                folder,
-            }
-        });
     }
 }
