@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,9 +12,13 @@ use std::process::Command;
 use common::chroot::Chroot;
 use common::{bookworm, fetcher, now, verifier};
 use tbuild_digest::BlobDigest;
-use tbuild_exec::Cancel;
-use tbuild_fetch::{Quiet, build_base};
+use tbuild_exec::{Cancel, Stream};
+use tbuild_fetch::{
+    BaseSpec, BuildBaseError, Fetcher, Quiet, apt_sources_for, build_base, suite_origin,
+};
+use tbuild_lock::BaseLock;
 use tbuild_store::{Staging, Store};
+use tbuild_tree::SOURCE_DATE_EPOCH;
 
 /// Every name below `root` with all that a layer records, but mtimes.
 fn listing(root: &Path) -> BTreeMap<String, String> {
@@ -55,7 +59,7 @@ fn listing(root: &Path) -> BTreeMap<String, String> {
     found
 }
 
-fn build(store: &dyn Store, lock: &tbuild_lock::BaseLock) -> Box<dyn Staging> {
+fn build(store: &dyn Store, lock: &BaseLock) -> Box<dyn Staging> {
     let staging = store.stage().unwrap();
     let mut log = Vec::new();
     let built = build_base(
@@ -71,27 +75,197 @@ fn build(store: &dyn Store, lock: &tbuild_lock::BaseLock) -> Box<dyn Staging> {
         "{built:?}\n{}",
         String::from_utf8_lossy(&log)
     );
-    if std::env::var_os("SHOW_LOG").is_some() {
-        eprintln!("{}", String::from_utf8_lossy(&log));
-    }
     staging
 }
 
+/// Runs a script in a root, on the machine's network.
 fn inside(root: &Path, script: &str) -> String {
     let output = Command::new("unshare")
-        .args(["--mount", "--net", "--", "chroot"])
+        .args([
+            "--mount",
+            "--",
+            "/bin/sh",
+            "-c",
+            "mount --rbind /dev \"$1/dev\" && exec chroot \"$1\" /bin/sh -c \"$2\"",
+            "sh",
+        ])
         .arg(root)
-        .args(["/bin/sh", "-c", script])
+        .arg(script)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .output()
         .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {said}");
+    said
+}
+
+/// Names that are in one listing only, or differ.
+fn difference(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> Vec<String> {
+    let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    let differs = |name: &&&String| one.get(**name) != other.get(**name);
+    names
+        .iter()
+        .filter(differs)
+        .map(|name| format!("{name}: {:?} / {:?}", one.get(*name), other.get(*name)))
+        .collect()
+}
+
+/// In a base, apt works with this machine's sources, as in a RUN step.
+fn packages_install(fetcher: &Fetcher, root: &Path, lock: &BaseLock) {
+    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    let suites = bookworm(&[]).suites();
+    let sources = apt_sources_for(
+        &fetcher.origins,
+        &lock.origin,
+        &suites,
+        &lock.components,
+        keyring,
+    )
+    .unwrap();
+    assert_eq!(sources.matches("Types: deb").count(), 2, "{sources}");
+    fs::write(root.join("etc/apt/sources.list.d/machine.sources"), sources).unwrap();
+    fs::copy("/etc/resolv.conf", root.join("etc/resolv.conf")).unwrap();
+    let log = inside(
+        root,
+        "apt-get update 2>&1 && apt-get install --yes --no-install-recommends hello 2>&1 && hello",
+    );
+    assert!(log.contains("Hello, world!"), "{log}");
+    assert!(!log.contains("W: ") && !log.contains("E: "), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mmdebstrap_makes_the_same_system() {
+    let folder = tempfile::tempdir().unwrap();
+    let fetcher = fetcher(folder.path());
+    let lock = fetcher
+        .resolve_base(&bookworm(&[]), &verifier(), now(), &Quiet)
+        .await
+        .unwrap();
+    fetcher.fetch_base(&lock, &Quiet).await.unwrap();
+    let staging = build(fetcher.store.as_ref(), &lock);
+
+    let theirs = folder.path().join("mmdebstrap");
+    let mut command = Command::new("mmdebstrap");
+    command.env("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH.to_string());
+    command.args([
+        "--quiet",
+        "--variant=minbase",
+        "--mode=root",
+        "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+        "bookworm",
+    ]);
+    command.arg(&theirs);
+    for suite in bookworm(&[]).suites() {
+        let url = &fetcher
+            .origins
+            .urls(&suite_origin("debian", &suite))
+            .unwrap()[0];
+        command.arg(format!("deb {url} {suite} main"));
+    }
+    let output = command.output().unwrap();
     assert!(
         output.status.success(),
-        "{script}: {}",
+        "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+
+    let mut ours = listing(staging.upper());
+    let mut theirs = listing(&theirs);
+    // Devices are mounted, hosts named, and caches made while a container runs; the rest is what tools leave.
+    let left_out = |name: &str| {
+        let exact = [
+            "etc/.pwd.lock",
+            "etc/apt/sources.list",
+            "etc/fstab",
+            "etc/hostname",
+            "etc/resolv.conf",
+            "var/lib/apt/extended_states",
+            "var/lib/dpkg/arch",
+            "var/lib/dpkg/lock",
+            "var/lib/dpkg/lock-frontend",
+            "var/lib/dpkg/triggers/Lock",
+            "etc/group-",
+            "etc/passwd-",
+            "etc/shadow-",
+            "etc/gshadow-",
+        ];
+        let below = ["dev/", "var/cache/apt/", "var/lib/apt/lists/"];
+        exact.contains(&name)
+            || below.iter().any(|folder| name.starts_with(folder))
+            || name.ends_with("-old")
+    };
+    for tree in [&mut ours, &mut theirs] {
+        tree.retain(|name, _| !left_out(name));
+    }
+    // dpkg itself reads it where it is.
+    ours.remove("var/lib/dpkg/available");
+    assert_eq!(difference(&ours, &theirs), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_ships_merged_usr_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let fetcher = fetcher(folder.path());
+    let spec = BaseSpec {
+        suite: "trixie".into(),
+        extra_suites: vec!["trixie-security".into()],
+        ..bookworm(&[])
+    };
+    let lock = fetcher
+        .resolve_base(&spec, &verifier(), now(), &Quiet)
+        .await
+        .unwrap();
+    fetcher.fetch_base(&lock, &Quiet).await.unwrap();
+    let staging = build(fetcher.store.as_ref(), &lock);
+    let root = staging.upper();
+    assert_eq!(inside(root, "dpkg --audit"), "");
+    assert_eq!(inside(root, "dpkg -V"), "");
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        assert_eq!(
+            fs::read_link(root.join(name)).unwrap(),
+            Path::new("usr").join(name)
+        );
+    }
+    assert!(inside(root, "cat /etc/os-release").contains("trixie"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_fails_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let fetcher = fetcher(folder.path());
+    let mut lock = fetcher
+        .resolve_base(&bookworm(&[]), &verifier(), now(), &Quiet)
+        .await
+        .unwrap();
+    let staging = fetcher.store.stage().unwrap();
+    let mut quiet = |_: Stream, _: &[u8]| {};
+    let error = build_base(
+        &lock,
+        fetcher.store.as_ref(),
+        &Chroot,
+        staging.as_ref(),
+        &mut quiet,
+        &Cancel::new(),
+    )
+    .unwrap_err();
+    assert!(matches!(error, BuildBaseError::Missing { .. }), "{error}");
+
+    fetcher.fetch_base(&lock, &Quiet).await.unwrap();
+    // dpkg is told to put up with what is missing at first; nothing may be missing in the end.
+    lock.packages
+        .retain(|package| package.name != "libpam-runtime");
+    let error = build_base(
+        &lock,
+        fetcher.store.as_ref(),
+        &Chroot,
+        staging.as_ref(),
+        &mut quiet,
+        &Cancel::new(),
+    )
+    .unwrap_err();
+    assert!(matches!(error, BuildBaseError::Configure { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,14 +314,7 @@ async fn two_builds_give_one_tree() {
                     .unwrap()
                     > 100_000
             );
-            if let Some(keep) = std::env::var_os("KEEP_TREE") {
-                Command::new("cp")
-                    .arg("-a")
-                    .arg(root)
-                    .arg(keep)
-                    .status()
-                    .unwrap();
-            }
+            packages_install(&fetcher, root, lock);
         }
     }
     let (one, other) = (&trees[0], &trees[1]);

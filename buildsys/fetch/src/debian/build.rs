@@ -51,6 +51,12 @@ pub fn build_base(
     if !include.is_empty() {
         run(apt_get(&include))?;
     }
+    // dpkg was told to put up with missing dependencies: in the end none may be missing.
+    run(vec![
+        "apt-get".to_owned(),
+        "--quiet".to_owned(),
+        "check".to_owned(),
+    ])?;
     canonicalise(&root).map_err(BuildBaseError::io("clean the files"))
 }
 

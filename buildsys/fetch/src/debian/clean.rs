@@ -21,6 +21,7 @@ const REMOVED: &[&str] = &[
     "etc/mtab",
     "root/.rnd",
     "var/cache/ldconfig/aux-cache",
+    "var/lib/apt/lists/auxfiles",
     "var/lib/dbus/machine-id",
     "var/lib/dpkg/lock",
     "var/lib/dpkg/lock-frontend",
@@ -29,8 +30,10 @@ const REMOVED: &[&str] = &[
     "var/lib/systemd/credential.secret",
     "var/lib/urandom/random-seed",
 ];
-/// Folders that apt fills, and makes again what it needs in them, or that nothing outlives a boot in.
-const EMPTIED: &[&str] = &["var/cache/apt", "var/lib/apt/lists", "tmp", "var/tmp"];
+/// Folders that nothing outlives a boot in.
+const EMPTIED: &[&str] = &["tmp", "var/tmp"];
+/// Folders that apt fills; the folders themselves are its package's.
+const CACHES: &[&str] = &["var/cache/apt", "var/lib/apt/lists"];
 /// Folders with copies named `*-old`.
 const OLD: &[&str] = &["var/lib/dpkg", "var/cache/debconf"];
 
@@ -43,6 +46,9 @@ pub(super) fn canonicalise(root: &Root) -> io::Result<()> {
         for name in root.names(folder)? {
             root.remove(&format!("{folder}/{name}"))?;
         }
+    }
+    for folder in CACHES {
+        remove_files(root, folder)?;
     }
     // /run/lock is base-files'; everything else in /run belongs to a running system.
     for name in root.names("run")?.iter().filter(|name| *name != "lock") {
@@ -68,6 +74,19 @@ pub(super) fn canonicalise(root: &Root) -> io::Result<()> {
     // A base has nothing below it that a folder could hide.
     strip_xattrs(root, b"trusted.overlay.")?;
     strip_xattrs(root, b"user.overlay.")
+}
+
+/// Removes the files below a folder, keeping the folders.
+fn remove_files(root: &Root, folder: &str) -> io::Result<()> {
+    for name in root.names(folder)? {
+        let path = format!("{folder}/{name}");
+        if root.kind(&path)? == Some(FileType::Directory) {
+            remove_files(root, &path)?;
+        } else {
+            root.remove(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Logs go; records that programs expect to find (wtmp, btmp, lastlog) are emptied.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod chroot;
+pub mod server;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
