@@ -7,8 +7,8 @@ pub mod conformance;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -155,7 +155,12 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
 
     /// Runs `action` and waits; blocks. Within 200 ms of `cancel` every process of the action is dead. When
     /// this returns, no process, mount or namespace of the action is left, and `upper` holds its layer.
-    fn run(&self, action: &Action, output: &mut OutputSink<'_>, cancel: &Cancel) -> Result<Exit, ExecError>;
+    fn run(
+        &self,
+        action: &Action,
+        output: &mut OutputSink<'_>,
+        cancel: &Cancel,
+    ) -> Result<Exit, ExecError>;
 }
 
 /// Why an action could not run.

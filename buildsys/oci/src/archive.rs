@@ -25,7 +25,11 @@ pub struct ArchiveFile<'a> {
 
 fn bytes<'a>(path: impl Into<String>, content: Vec<u8>) -> ArchiveFile<'a> {
     let size = content.len() as u64;
-    ArchiveFile { path: path.into(), size, open: Box::new(move || Ok(Box::new(io::Cursor::new(content.clone())))) }
+    ArchiveFile {
+        path: path.into(),
+        size,
+        open: Box::new(move || Ok(Box::new(io::Cursor::new(content.clone())))),
+    }
 }
 
 /// A layer for a docker-archive: uncompressed.
@@ -39,7 +43,11 @@ pub struct PlainLayer<'a> {
 }
 
 /// The files of a docker-archive, as `docker save` lays it out: config and layers by digest, and a list.
-pub fn docker_archive<'a>(config: &[u8], layers: Vec<PlainLayer<'a>>, names: &[String]) -> Vec<ArchiveFile<'a>> {
+pub fn docker_archive<'a>(
+    config: &[u8],
+    layers: Vec<PlainLayer<'a>>,
+    names: &[String],
+) -> Vec<ArchiveFile<'a>> {
     let config_name = format!("{}.json", BlobDigest::of(config).hex());
     let layer_name = |layer: &PlainLayer<'_>| format!("{}/layer.tar", layer.diff_id.hex());
     let list = json!([{
@@ -47,12 +55,19 @@ pub fn docker_archive<'a>(config: &[u8], layers: Vec<PlainLayer<'a>>, names: &[S
         "RepoTags": names,
         "Layers": layers.iter().map(layer_name).collect::<Vec<_>>(),
     }]);
-    let mut files = vec![bytes("manifest.json", list.to_string().into_bytes()), bytes(config_name, config.to_vec())];
+    let mut files = vec![
+        bytes("manifest.json", list.to_string().into_bytes()),
+        bytes(config_name, config.to_vec()),
+    ];
     let mut seen = std::collections::BTreeSet::new();
     for layer in layers {
         // A layer that an image has twice is one file.
         if seen.insert(layer.diff_id) {
-            files.push(ArchiveFile { path: layer_name(&layer), size: layer.size, open: layer.open });
+            files.push(ArchiveFile {
+                path: layer_name(&layer),
+                size: layer.size,
+                open: layer.open,
+            });
         }
     }
     files
@@ -68,7 +83,10 @@ pub fn oci_layout<'a>(
     let config_digest = BlobDigest::of(config);
     let manifest = Manifest::new(
         Descriptor::new(media_type::CONFIG, config_digest, config.len() as u64),
-        layers.iter().map(|(descriptor, _)| descriptor.clone()).collect(),
+        layers
+            .iter()
+            .map(|(descriptor, _)| descriptor.clone())
+            .collect(),
     )
     .to_bytes();
     let manifest_digest = BlobDigest::of(&manifest);
@@ -77,7 +95,9 @@ pub fn oci_layout<'a>(
         .iter()
         .map(|name| {
             let mut named = descriptor.clone();
-            named.annotations.insert("org.opencontainers.image.ref.name".to_owned(), name.clone());
+            named
+                .annotations
+                .insert("org.opencontainers.image.ref.name".to_owned(), name.clone());
             named
         })
         .collect();
@@ -93,7 +113,11 @@ pub fn oci_layout<'a>(
     let mut seen = std::collections::BTreeSet::new();
     for (descriptor, open) in layers {
         if seen.insert(descriptor.digest) {
-            files.push(ArchiveFile { path: blob(&descriptor.digest), size: descriptor.size, open });
+            files.push(ArchiveFile {
+                path: blob(&descriptor.digest),
+                size: descriptor.size,
+                open,
+            });
         }
     }
     (files, manifest_digest)
@@ -106,11 +130,22 @@ pub fn write_archive(files: &[ArchiveFile<'_>], out: &mut dyn Write) -> io::Resu
     let mut put = |name: &[u8], kind: u8, size: u64, mode: u32, out: &mut dyn Write| {
         header.clear();
         let entry = Entry::new(TreePath::root(), mode, Node::Fifo);
-        Header { name, kind, link: b"", size, device: (0, 0), entry: &entry }.encode(&mut header);
+        Header {
+            name,
+            kind,
+            link: b"",
+            size,
+            device: (0, 0),
+            entry: &entry,
+        }
+        .encode(&mut header);
         out.write_all(&header)
     };
     for file in files {
-        let parents = file.path.match_indices('/').map(|(at, _)| file.path[..=at].to_owned());
+        let parents = file
+            .path
+            .match_indices('/')
+            .map(|(at, _)| file.path[..=at].to_owned());
         for folder in parents.collect::<Vec<_>>() {
             if folders.insert(folder.clone()) {
                 put(folder.as_bytes(), b'5', 0, 0o755, out)?;
@@ -119,7 +154,10 @@ pub fn write_archive(files: &[ArchiveFile<'_>], out: &mut dyn Write) -> io::Resu
         put(file.path.as_bytes(), b'0', file.size, 0o644, out)?;
         let copied = io::copy(&mut (file.open)()?, out)?;
         if copied != file.size {
-            let message = format!("{}: {copied} bytes where {} were promised", file.path, file.size);
+            let message = format!(
+                "{}: {copied} bytes where {} were promised",
+                file.path, file.size
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         let mut padding = Vec::new();

@@ -58,34 +58,62 @@ pub struct RuntimeConfig {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub exposed_ports: BTreeMap<String, Empty>,
     /// `NAME=value`, in order.
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub env: Vec<String>,
     /// Program and arguments.
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub entrypoint: Vec<String>,
     /// Arguments, or program and arguments.
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub cmd: Vec<String>,
     /// Docker: how health is checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
     /// Folders with data of their own.
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub volumes: BTreeMap<String, Empty>,
     /// Absolute.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     /// Docker: triggers.
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub on_build: Vec<String>,
     /// Labels.
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub labels: BTreeMap<String, String>,
     /// How it is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
     /// Docker: the shell of shell forms.
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub shell: Vec<String>,
     /// The rest.
     #[serde(flatten)]
@@ -93,7 +121,9 @@ pub struct RuntimeConfig {
 }
 
 /// Docker writes null where it means nothing.
-fn or_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+fn or_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
@@ -138,7 +168,10 @@ pub struct RootFs {
 
 impl Default for RootFs {
     fn default() -> Self {
-        Self { kind: "layers".to_owned(), diff_ids: Vec::new() }
+        Self {
+            kind: "layers".to_owned(),
+            diff_ids: Vec::new(),
+        }
     }
 }
 
@@ -165,7 +198,11 @@ pub struct HistoryEntry {
 impl ImageConfig {
     /// The config of an image with nothing in it.
     pub fn scratch(os: &str, architecture: &str) -> Self {
-        Self { os: os.to_owned(), architecture: architecture.to_owned(), ..Self::default() }
+        Self {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// Canonical bytes: compact JSON, keys in a fixed order.
@@ -183,13 +220,20 @@ impl ImageConfig {
 impl RuntimeConfig {
     /// The value of an environment variable.
     pub fn env_value(&self, name: &str) -> Option<&str> {
-        self.env.iter().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+        self.env
+            .iter()
+            .rev()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
     }
 
     /// Sets an environment variable, in its place if it was there.
     pub fn set_env(&mut self, name: &str, value: &str) {
         let line = format!("{name}={value}");
-        match self.env.iter_mut().find(|line| line.split('=').next() == Some(name)) {
+        match self
+            .env
+            .iter_mut()
+            .find(|line| line.split('=').next() == Some(name))
+        {
             Some(old) => *old = line,
             None => self.env.push(line),
         }

@@ -43,13 +43,22 @@ pub struct Chunker<R> {
 impl<R: Read> Chunker<R> {
     /// Cuts what `reader` gives.
     pub fn new(reader: R) -> Self {
-        Self { reader, buffer: Vec::new(), ended: false, cut_any: false }
+        Self {
+            reader,
+            buffer: Vec::new(),
+            ended: false,
+            cut_any: false,
+        }
     }
 
     fn fill(&mut self) -> io::Result<()> {
         while !self.ended && self.buffer.len() < MAX {
             let want = (MAX - self.buffer.len()) as u64;
-            let got = self.reader.by_ref().take(want).read_to_end(&mut self.buffer)?;
+            let got = self
+                .reader
+                .by_ref()
+                .take(want)
+                .read_to_end(&mut self.buffer)?;
             self.ended = got == 0;
         }
         Ok(())
@@ -98,7 +107,9 @@ pub fn compress_chunk(piece: &[u8]) -> Vec<u8> {
     member[..10].copy_from_slice(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
     let length = member.len();
     // The bound is libdeflate's own: it always fits.
-    let size = compressor.deflate_compress(piece, &mut member[10..length - 8]).unwrap_or(0);
+    let size = compressor
+        .deflate_compress(piece, &mut member[10..length - 8])
+        .unwrap_or(0);
     member.truncate(10 + size);
     member.extend_from_slice(&libdeflater::crc32(piece).to_le_bytes());
     member.extend_from_slice(&(piece.len() as u32).to_le_bytes());

@@ -45,10 +45,18 @@ impl Header<'_> {
             }
         }
         if self.entry.mtime < 0 || self.entry.mtime as u64 > OCTAL_11 {
-            record(&mut records, b"mtime", self.entry.mtime.to_string().as_bytes());
+            record(
+                &mut records,
+                b"mtime",
+                self.entry.mtime.to_string().as_bytes(),
+            );
         }
         for (name, value) in &self.entry.xattrs {
-            record(&mut records, &[b"SCHILY.xattr.".as_slice(), name].concat(), value);
+            record(
+                &mut records,
+                &[b"SCHILY.xattr.".as_slice(), name].concat(),
+                value,
+            );
         }
         if !records.is_empty() {
             self.extended(&records, out);
@@ -61,7 +69,14 @@ impl Header<'_> {
     fn extended(&self, records: &[u8], out: &mut Vec<u8>) {
         let mut plain = Entry::new(tbuild_tree::TreePath::root(), 0o644, Node::Fifo);
         plain.mtime = self.entry.mtime.clamp(0, OCTAL_11 as i64);
-        let header = Header { name: b"", kind: b'x', link: b"", size: 0, device: (0, 0), entry: &plain };
+        let header = Header {
+            name: b"",
+            kind: b'x',
+            link: b"",
+            size: 0,
+            device: (0, 0),
+            entry: &plain,
+        };
         out.extend_from_slice(&header.block(b"", b"././@PaxHeader", b'x', records.len() as u64));
         out.extend_from_slice(records);
         pad(out, records.len() as u64);
@@ -74,7 +89,10 @@ impl Header<'_> {
         octal(&mut block[108..116], u64::from(self.entry.uid).min(OCTAL_7));
         octal(&mut block[116..124], u64::from(self.entry.gid).min(OCTAL_7));
         octal(&mut block[124..136], size.min(OCTAL_11));
-        octal(&mut block[136..148], self.entry.mtime.clamp(0, OCTAL_11 as i64) as u64);
+        octal(
+            &mut block[136..148],
+            self.entry.mtime.clamp(0, OCTAL_11 as i64) as u64,
+        );
         block[156] = kind;
         let link = &self.link[..self.link.len().min(100)];
         block[157..157 + link.len()].copy_from_slice(link);
@@ -110,7 +128,9 @@ fn split_name(name: &[u8]) -> Option<(&[u8], &[u8])> {
         return Some((&[], name));
     }
     // The slash itself is not stored. The longest prefix that fits, so that there is one answer.
-    let at = name[..name.len().min(156)].iter().rposition(|byte| *byte == b'/')?;
+    let at = name[..name.len().min(156)]
+        .iter()
+        .rposition(|byte| *byte == b'/')?;
     let rest = &name[at + 1..];
     (at > 0 && !rest.is_empty() && rest.len() <= 100).then_some((&name[..at], rest))
 }

@@ -26,7 +26,13 @@ pub struct IndexError(&'static str);
 impl LayerIndex {
     /// An index of `tree`, with the offset of each entry's content, in the tree's order.
     pub(crate) fn new(tree: Arc<Tree>, offsets: Vec<Option<u64>>) -> Self {
-        Self { tree, offsets: offsets.into_iter().map(|offset| offset.unwrap_or(NONE)).collect() }
+        Self {
+            tree,
+            offsets: offsets
+                .into_iter()
+                .map(|offset| offset.unwrap_or(NONE))
+                .collect(),
+        }
     }
 
     /// The entries.
@@ -37,11 +43,22 @@ impl LayerIndex {
     /// Where in the tar the content of the file `path` starts, in bytes; a hard link's is that of its first
     /// name. None if there is no such file.
     pub fn offset(&self, path: &TreePath) -> Option<u64> {
-        let at = self.tree.entries().binary_search_by(|entry| entry.path.cmp(path)).ok()?;
+        let at = self
+            .tree
+            .entries()
+            .binary_search_by(|entry| entry.path.cmp(path))
+            .ok()?;
         if let Node::Hardlink { target } = &self.tree.entries()[at].node {
-            return if target == path { None } else { self.offset(target) };
+            return if target == path {
+                None
+            } else {
+                self.offset(target)
+            };
         }
-        self.offsets.get(at).copied().filter(|offset| *offset != NONE)
+        self.offsets
+            .get(at)
+            .copied()
+            .filter(|offset| *offset != NONE)
     }
 
     /// The index as bytes.
@@ -119,7 +136,10 @@ impl LayerIndex {
             return Err(IndexError("not sorted"));
         }
         let tree = Tree::new(entries).map_err(|_| IndexError("not a tree"))?;
-        Ok(Self { tree: Arc::new(tree), offsets })
+        Ok(Self {
+            tree: Arc::new(tree),
+            offsets,
+        })
     }
 }
 
@@ -141,7 +161,10 @@ struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], IndexError> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(IndexError("it ends early"))?;
+        let (taken, rest) = self
+            .0
+            .split_at_checked(count)
+            .ok_or(IndexError("it ends early"))?;
         self.0 = rest;
         Ok(taken)
     }
@@ -160,7 +183,11 @@ impl<'a> Input<'a> {
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 // One encoding a number: a final zero byte would be a second one.
-                return if byte == 0 && shift > 0 { Err(IndexError("a padded number")) } else { Ok(value) };
+                return if byte == 0 && shift > 0 {
+                    Err(IndexError("a padded number"))
+                } else {
+                    Ok(value)
+                };
             }
         }
         Err(IndexError("a number out of range"))
@@ -171,21 +198,30 @@ impl<'a> Input<'a> {
     }
 
     fn bytes(&mut self) -> Result<&'a [u8], IndexError> {
-        let count = usize::try_from(self.number()?).map_err(|_| IndexError("a length out of range"))?;
+        let count =
+            usize::try_from(self.number()?).map_err(|_| IndexError("a length out of range"))?;
         self.take(count)
     }
 
     fn path(&mut self) -> Result<TreePath, IndexError> {
         let text = self.bytes()?;
         let path = TreePath::clean(text);
-        if path.as_bytes() == text { Ok(path) } else { Err(IndexError("a path that is not clean")) }
+        if path.as_bytes() == text {
+            Ok(path)
+        } else {
+            Err(IndexError("a path that is not clean"))
+        }
     }
 
     fn entry(&mut self) -> Result<(Entry, u64), IndexError> {
         let mut entry = Entry::new(self.path()?, self.small()?, Node::Fifo);
         entry.uid = self.small()?;
         entry.gid = self.small()?;
-        entry.mtime = i64::from_le_bytes(self.take(8)?.try_into().map_err(|_| IndexError("it ends early"))?);
+        entry.mtime = i64::from_le_bytes(
+            self.take(8)?
+                .try_into()
+                .map_err(|_| IndexError("it ends early"))?,
+        );
         entry.opaque = match self.byte()? {
             0 => false,
             1 => true,
@@ -195,7 +231,10 @@ impl<'a> Input<'a> {
         let mut xattrs = Xattrs::new();
         for _ in 0..count {
             let name = self.bytes()?.to_vec();
-            if xattrs.last_key_value().is_some_and(|(last, _)| *last >= name) {
+            if xattrs
+                .last_key_value()
+                .is_some_and(|(last, _)| *last >= name)
+            {
                 return Err(IndexError("xattrs not sorted"));
             }
             xattrs.insert(name, self.bytes()?.to_vec());
@@ -206,14 +245,30 @@ impl<'a> Input<'a> {
             0 => Node::Directory,
             1 => {
                 let size = self.number()?;
-                let digest = self.take(32)?.try_into().map_err(|_| IndexError("it ends early"))?;
+                let digest = self
+                    .take(32)?
+                    .try_into()
+                    .map_err(|_| IndexError("it ends early"))?;
                 offset = self.number()?;
-                Node::File { size, digest: Sha256(digest) }
+                Node::File {
+                    size,
+                    digest: Sha256(digest),
+                }
             }
-            2 => Node::Symlink { target: self.bytes()?.to_vec() },
-            3 => Node::Hardlink { target: self.path()? },
-            4 => Node::CharDevice { major: self.small()?, minor: self.small()? },
-            5 => Node::BlockDevice { major: self.small()?, minor: self.small()? },
+            2 => Node::Symlink {
+                target: self.bytes()?.to_vec(),
+            },
+            3 => Node::Hardlink {
+                target: self.path()?,
+            },
+            4 => Node::CharDevice {
+                major: self.small()?,
+                minor: self.small()?,
+            },
+            5 => Node::BlockDevice {
+                major: self.small()?,
+                minor: self.small()?,
+            },
             6 => Node::Fifo,
             7 => Node::Whiteout,
             _ => return Err(IndexError("an unknown kind of entry")),

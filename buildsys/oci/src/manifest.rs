@@ -91,14 +91,20 @@ impl Platform {
         let (os, architecture) = (parts.next()?, parts.next()?);
         let variant = parts.next().map(str::to_owned);
         let whole = !os.is_empty() && !architecture.is_empty() && parts.next().is_none();
-        whole.then(|| Self { architecture: architecture.to_owned(), os: os.to_owned(), variant })
+        whole.then(|| Self {
+            architecture: architecture.to_owned(),
+            os: os.to_owned(),
+            variant,
+        })
     }
 }
 
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+        self.variant
+            .iter()
+            .try_for_each(|variant| write!(f, "/{variant}"))
     }
 }
 

@@ -38,7 +38,12 @@ pub fn read_layer<E: From<LayerError>>(
         let mut member = member.map_err(read)?;
         let offset = member.raw_file_position();
         if let Some((entry, marker)) = entry_of(&mut member)? {
-            visit(Member { entry, marker, offset, content: &mut member })?;
+            visit(Member {
+                entry,
+                marker,
+                offset,
+                content: &mut member,
+            })?;
         }
     }
     Ok(())
@@ -56,11 +61,22 @@ fn entry_of<R: Read>(member: &mut tar::Entry<'_, R>) -> Result<Option<(Entry, bo
             .and_then(|value| u32::try_from(value).ok())
             .ok_or_else(|| malformed(&format!("its {what} cannot be read"), &path))
     };
-    let mut entry = Entry::new(path.clone(), header.mode().unwrap_or(0o644) & 0o7777, Node::Directory);
+    let mut entry = Entry::new(
+        path.clone(),
+        header.mode().unwrap_or(0o644) & 0o7777,
+        Node::Directory,
+    );
     entry.uid = number(header.uid(), "owner")?;
     entry.gid = number(header.gid(), "group")?;
-    entry.mtime = header.mtime().ok().and_then(|time| i64::try_from(time).ok()).unwrap_or(0);
-    let device = (header.device_major().ok().flatten().unwrap_or(0), header.device_minor().ok().flatten().unwrap_or(0));
+    entry.mtime = header
+        .mtime()
+        .ok()
+        .and_then(|time| i64::try_from(time).ok())
+        .unwrap_or(0);
+    let device = (
+        header.device_major().ok().flatten().unwrap_or(0),
+        header.device_minor().ok().flatten().unwrap_or(0),
+    );
     let size = member.size();
     extensions(member, &mut entry)?;
     let name = path.name().unwrap_or_default();
@@ -78,36 +94,72 @@ fn entry_of<R: Read>(member: &mut tar::Entry<'_, R>) -> Result<Option<(Entry, bo
         return Ok(Some((Entry::new(path, 0, Node::Whiteout), false)));
     }
     let link = member.link_name_bytes().map(std::borrow::Cow::into_owned);
-    let link = || link.clone().ok_or_else(|| malformed("a link without a target", &path));
+    let link = || {
+        link.clone()
+            .ok_or_else(|| malformed("a link without a target", &path))
+    };
     entry.node = match kind {
         tar::EntryType::Directory => Node::Directory,
-        tar::EntryType::Regular | tar::EntryType::Continuous => Node::File { size, digest: UNKNOWN },
+        tar::EntryType::Regular | tar::EntryType::Continuous => Node::File {
+            size,
+            digest: UNKNOWN,
+        },
         tar::EntryType::Symlink => Node::Symlink { target: link()? },
-        tar::EntryType::Link => Node::Hardlink { target: TreePath::clean(&link()?) },
-        tar::EntryType::Char => Node::CharDevice { major: device.0, minor: device.1 },
-        tar::EntryType::Block => Node::BlockDevice { major: device.0, minor: device.1 },
+        tar::EntryType::Link => Node::Hardlink {
+            target: TreePath::clean(&link()?),
+        },
+        tar::EntryType::Char => Node::CharDevice {
+            major: device.0,
+            minor: device.1,
+        },
+        tar::EntryType::Block => Node::BlockDevice {
+            major: device.0,
+            minor: device.1,
+        },
         tar::EntryType::Fifo => Node::Fifo,
         tar::EntryType::XGlobalHeader => return Ok(None),
-        other => return Err(malformed(&format!("members of type {other:?} are not supported"), &path)),
+        other => {
+            return Err(malformed(
+                &format!("members of type {other:?} are not supported"),
+                &path,
+            ));
+        }
     };
     if entry.path.is_root() && entry.node != Node::Directory {
-        return Err(malformed("it stands for the root and is no folder", &entry.path));
+        return Err(malformed(
+            "it stands for the root and is no folder",
+            &entry.path,
+        ));
     }
     Ok(Some((entry, false)))
 }
 
 /// What pax records say beyond what the reader has applied: owners and times that do not fit, xattrs.
-fn extensions<R: Read>(member: &mut tar::Entry<'_, R>, entry: &mut Entry) -> Result<(), LayerError> {
-    let Some(records) = member.pax_extensions().map_err(LayerError::Read)? else { return Ok(()) };
+fn extensions<R: Read>(
+    member: &mut tar::Entry<'_, R>,
+    entry: &mut Entry,
+) -> Result<(), LayerError> {
+    let Some(records) = member.pax_extensions().map_err(LayerError::Read)? else {
+        return Ok(());
+    };
     for record in records {
         let record = record.map_err(LayerError::Read)?;
         let value = record.value_bytes();
         let text = || std::str::from_utf8(value).ok();
         match record.key_bytes() {
-            b"uid" => entry.uid = text().and_then(|text| text.parse().ok()).unwrap_or(entry.uid),
-            b"gid" => entry.gid = text().and_then(|text| text.parse().ok()).unwrap_or(entry.gid),
+            b"uid" => {
+                entry.uid = text()
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or(entry.uid)
+            }
+            b"gid" => {
+                entry.gid = text()
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or(entry.gid)
+            }
             b"mtime" => {
-                let seconds = text().and_then(|text| text.split('.').next().and_then(|whole| whole.parse().ok()));
+                let seconds = text()
+                    .and_then(|text| text.split('.').next().and_then(|whole| whole.parse().ok()));
                 entry.mtime = seconds.unwrap_or(entry.mtime);
             }
             key => {
@@ -125,11 +177,19 @@ pub fn index_layer(reader: impl Read) -> Result<LayerIndex, LayerError> {
     let mut members: BTreeMap<TreePath, (Entry, Option<u64>)> = BTreeMap::new();
     let mut buffer = vec![0; 1 << 17];
     read_layer(reader, |member| -> Result<(), LayerError> {
-        let Member { mut entry, marker, offset, content } = member;
+        let Member {
+            mut entry,
+            marker,
+            offset,
+            content,
+        } = member;
         if let Node::File { size, digest } = &mut entry.node {
             let (read, hash) = hash(content, &mut buffer)?;
             if read != *size {
-                return Err(LayerError::Malformed(format!("{}: it ends early", entry.path)));
+                return Err(LayerError::Malformed(format!(
+                    "{}: it ends early",
+                    entry.path
+                )));
             }
             *digest = hash;
         }
@@ -149,7 +209,12 @@ pub fn index_layer(reader: impl Read) -> Result<LayerIndex, LayerError> {
     Ok(LayerIndex::new(Arc::new(tree), offsets))
 }
 
-fn add(members: &mut BTreeMap<TreePath, (Entry, Option<u64>)>, mut entry: Entry, marker: bool, offset: u64) {
+fn add(
+    members: &mut BTreeMap<TreePath, (Entry, Option<u64>)>,
+    mut entry: Entry,
+    marker: bool,
+    offset: u64,
+) {
     let known = members.get_mut(&entry.path);
     if let Some((old, _)) = known {
         if marker || entry.node == Node::Whiteout {
@@ -178,22 +243,34 @@ fn settle_links(
                 _ => break,
             }
         }
-        if !matches!(members.get(&first).map(|(entry, _)| &entry.node), Some(Node::File { .. })) {
-            return Err(LayerError::Malformed(format!("{path}: it links to {target}, which is no file of the layer")));
+        if !matches!(
+            members.get(&first).map(|(entry, _)| &entry.node),
+            Some(Node::File { .. })
+        ) {
+            return Err(LayerError::Malformed(format!(
+                "{path}: it links to {target}, which is no file of the layer"
+            )));
         }
         groups.entry(first).or_default().push(path.clone());
     }
     for (file, mut names) in groups {
         names.push(file.clone());
         names.sort();
-        let Some((entry, offset)) = members.get(&file).cloned() else { continue };
+        let Some((entry, offset)) = members.get(&file).cloned() else {
+            continue;
+        };
         let first = names[0].clone();
         for name in names {
             if let Some((member, at)) = members.get_mut(&name) {
                 (member.node, *at) = if name == first {
                     (entry.node.clone(), offset)
                 } else {
-                    (Node::Hardlink { target: first.clone() }, None)
+                    (
+                        Node::Hardlink {
+                            target: first.clone(),
+                        },
+                        None,
+                    )
                 };
             }
         }

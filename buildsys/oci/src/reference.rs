@@ -45,7 +45,10 @@ impl Reference {
     /// The same image by digest.
     #[must_use]
     pub fn with_digest(&self, digest: BlobDigest) -> Self {
-        Self { digest: Some(digest), ..self.clone() }
+        Self {
+            digest: Some(digest),
+            ..self.clone()
+        }
     }
 }
 
@@ -53,11 +56,19 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let wrong = |why| ReferenceError { text: text.to_owned(), why };
+        let wrong = |why| ReferenceError {
+            text: text.to_owned(),
+            why,
+        };
         let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => {
-                (name, Some(digest.parse().map_err(|_| wrong("the digest is not sha256 and 64 hex digits"))?))
-            }
+            Some((name, digest)) => (
+                name,
+                Some(
+                    digest
+                        .parse()
+                        .map_err(|_| wrong("the digest is not sha256 and 64 hex digits"))?,
+                ),
+            ),
             None => (text, None),
         };
         // A colon after the last slash begins a tag; before it, a port.
@@ -67,7 +78,9 @@ impl FromStr for Reference {
             None => (name, None),
         };
         let (registry, repository) = match name.split_once('/') {
-            Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" || host.starts_with('[') => {
+            Some((host, rest))
+                if host.contains(['.', ':']) || host == "localhost" || host.starts_with('[') =>
+            {
                 (host.to_owned(), rest.to_owned())
             }
             _ if name.contains('/') => (DEFAULT_REGISTRY.to_owned(), name.to_owned()),
@@ -75,7 +88,11 @@ impl FromStr for Reference {
         };
         if name.is_empty() || !repository.split('/').all(is_component) {
             let upper = repository.chars().any(char::is_uppercase);
-            return Err(wrong(if upper { "the repository must be lower case" } else { "the repository is malformed" }));
+            return Err(wrong(if upper {
+                "the repository must be lower case"
+            } else {
+                "the repository is malformed"
+            }));
         }
         if repository.len() + registry.len() > 255 {
             return Err(wrong("it is longer than 255 bytes"));
@@ -83,7 +100,12 @@ impl FromStr for Reference {
         if tag.is_some_and(|tag| !is_tag(tag)) {
             return Err(wrong("the tag is malformed"));
         }
-        Ok(Self { registry, repository, tag: tag.map(str::to_owned), digest })
+        Ok(Self {
+            registry,
+            repository,
+            tag: tag.map(str::to_owned),
+            digest,
+        })
     }
 }
 
@@ -91,8 +113,10 @@ impl FromStr for Reference {
 fn is_component(part: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = part.as_bytes();
-    let ends = bytes.first().is_some_and(|byte| word(*byte)) && bytes.last().is_some_and(|byte| word(*byte));
-    let separators = part.split(|letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit());
+    let ends = bytes.first().is_some_and(|byte| word(*byte))
+        && bytes.last().is_some_and(|byte| word(*byte));
+    let separators =
+        part.split(|letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit());
     ends && separators.into_iter().all(|separator| {
         matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|byte| byte == b'-')
     })
@@ -103,13 +127,17 @@ fn is_tag(tag: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     tag.len() <= 128
         && tag.bytes().next().is_some_and(word)
-        && tag.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-')
+        && tag
+            .bytes()
+            .all(|byte| word(byte) || byte == b'.' || byte == b'-')
 }
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.registry, self.repository)?;
         self.tag.iter().try_for_each(|tag| write!(f, ":{tag}"))?;
-        self.digest.iter().try_for_each(|digest| write!(f, "@{digest}"))
+        self.digest
+            .iter()
+            .try_for_each(|digest| write!(f, "@{digest}"))
     }
 }

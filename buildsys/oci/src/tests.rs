@@ -19,7 +19,10 @@ impl FileContent for Memory {
 }
 
 fn file(path: &str, content: &[u8]) -> Entry {
-    let node = Node::File { size: content.len() as u64, digest: Sha256::of(content) };
+    let node = Node::File {
+        size: content.len() as u64,
+        digest: Sha256::of(content),
+    };
     Entry::new(path.into(), 0o644, node)
 }
 
@@ -29,7 +32,10 @@ fn dir(path: &str) -> Entry {
 
 /// A tree and its contents: each file holds its own path, repeated.
 fn sample(entries: Vec<Entry>, contents: &[(&str, &[u8])]) -> (Tree, Memory) {
-    let contents = contents.iter().map(|(path, bytes)| (TreePath::from(*path), bytes.to_vec())).collect();
+    let contents = contents
+        .iter()
+        .map(|(path, bytes)| (TreePath::from(*path), bytes.to_vec()))
+        .collect();
     (Tree::new(entries).expect("a tree"), Memory(contents))
 }
 
@@ -38,19 +44,40 @@ fn everything() -> (Tree, Memory) {
     let mut owned = file("bin/tool", b"#!/bin/sh\n");
     (owned.mode, owned.uid, owned.gid) = (0o4755, 3_000_000, 7);
     let mut capable = file("bin/capable", b"x");
-    capable.xattrs.insert(b"security.capability".to_vec(), vec![1, 0, 0, 2, 0, 4, 0, 0]);
+    capable.xattrs.insert(
+        b"security.capability".to_vec(),
+        vec![1, 0, 0, 2, 0, 4, 0, 0],
+    );
     let mut opaque = dir("opaque");
     opaque.opaque = true;
     let entries = vec![
         dir("bin"),
         owned,
         capable,
-        Entry::new("bin/again".into(), 0o644, Node::Hardlink { target: "a".into() }),
-        Entry::new("bin/link".into(), 0o777, Node::Symlink { target: b"../else where".to_vec() }),
+        Entry::new(
+            "bin/again".into(),
+            0o644,
+            Node::Hardlink { target: "a".into() },
+        ),
+        Entry::new(
+            "bin/link".into(),
+            0o777,
+            Node::Symlink {
+                target: b"../else where".to_vec(),
+            },
+        ),
         file("a", b"first name"),
         dir("dev"),
-        Entry::new("dev/null".into(), 0o666, Node::CharDevice { major: 1, minor: 3 }),
-        Entry::new("dev/loop0".into(), 0o660, Node::BlockDevice { major: 7, minor: 0 }),
+        Entry::new(
+            "dev/null".into(),
+            0o666,
+            Node::CharDevice { major: 1, minor: 3 },
+        ),
+        Entry::new(
+            "dev/loop0".into(),
+            0o660,
+            Node::BlockDevice { major: 7, minor: 0 },
+        ),
         Entry::new("dev/pipe".into(), 0o600, Node::Fifo),
         dir(&"folder".repeat(20)),
         file(&long, b"far down"),
@@ -87,10 +114,17 @@ fn a_layer_reads_back_as_its_tree() {
     assert_eq!(read, index, "offsets too");
     for (path, expected) in &content.0 {
         let at = usize::try_from(index.offset(path).expect("a file")).expect("small");
-        assert_eq!(&bytes[at..at + expected.len()], expected.as_slice(), "{path}");
+        assert_eq!(
+            &bytes[at..at + expected.len()],
+            expected.as_slice(),
+            "{path}"
+        );
     }
     assert_eq!(index.offset(&"bin/again".into()), index.offset(&"a".into()));
-    assert_eq!(LayerIndex::decode(&index.encode()).expect("it decodes"), index);
+    assert_eq!(
+        LayerIndex::decode(&index.encode()).expect("it decodes"),
+        index
+    );
 }
 
 #[test]
@@ -104,16 +138,28 @@ const GOLDEN_LAYER: &str = "2fe43fd74f0f4592d77c08c4db5fa03f670231b39c61b1224e7d
 
 #[test]
 fn gzip_bytes_stay_as_they_are() {
-    let input: Vec<u8> = (0..3_000_000_u32).flat_map(|number| (number / 7).wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let input: Vec<u8> = (0..3_000_000_u32)
+        .flat_map(|number| (number / 7).wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
     let mut packed = Vec::new();
     compress(input.as_slice(), &mut packed).expect("memory");
-    assert_eq!(BlobDigest::of(&packed).hex(), GOLDEN_GZIP, "{COMPRESSOR_ID} has to move with its bytes");
+    assert_eq!(
+        BlobDigest::of(&packed).hex(),
+        GOLDEN_GZIP,
+        "{COMPRESSOR_ID} has to move with its bytes"
+    );
     let mut back = Vec::new();
-    decompress(packed.as_slice()).expect("gzip").read_to_end(&mut back).expect("whole");
+    decompress(packed.as_slice())
+        .expect("gzip")
+        .read_to_end(&mut back)
+        .expect("whole");
     assert!(back == input);
     // gzip itself agrees.
     assert!(pipe("gzip", &["-dc"], &packed) == input);
-    assert!(Chunker::new(input.as_slice()).count() > 4, "several members");
+    assert!(
+        Chunker::new(input.as_slice()).count() > 4,
+        "several members"
+    );
 }
 const GOLDEN_GZIP: &str = "3ca04144d13dac3105bea4c1082cd9cfdd710d2ff2cb7159f1a1c56cb6d65c6b";
 
@@ -138,7 +184,11 @@ fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
 fn gnu_tar_reads_what_is_written() {
     let (tree, mut content) = everything();
     let (bytes, _) = written(&tree, &mut content);
-    let listing = pipe("tar", &["--numeric-owner", "--utc", "--full-time", "-tvf", "-"], &bytes);
+    let listing = pipe(
+        "tar",
+        &["--numeric-owner", "--utc", "--full-time", "-tvf", "-"],
+        &bytes,
+    );
     let listing = String::from_utf8(listing).expect("UTF-8 once escaped");
     for line in [
         "-rwsr-xr-x 3000000/7        10 1980-01-01 00:00:00 bin/tool",
@@ -152,7 +202,10 @@ fn gnu_tar_reads_what_is_written() {
         assert!(listing.contains(line), "{line:?} is not in\n{listing}");
     }
     let first_whiteout = listing.find(".wh.removed").expect("there");
-    assert!(first_whiteout < listing.find(" a\n").expect("there"), "whiteouts come before siblings\n{listing}");
+    assert!(
+        first_whiteout < listing.find(" a\n").expect("there"),
+        "whiteouts come before siblings\n{listing}"
+    );
 }
 
 #[test]
@@ -168,15 +221,40 @@ fn reads_what_gnu_tar_writes() {
             std::fs::rename(folder.join("d").join(&long), folder.join("d/short")).expect("renamed");
         }
         let path = folder.to_str().expect("UTF-8");
-        let tar = pipe("tar", &["--format", format, "--sort=name", "-C", path, "-cf", "-", "."], b"");
+        let tar = pipe(
+            "tar",
+            &[
+                "--format",
+                format,
+                "--sort=name",
+                "-C",
+                path,
+                "-cf",
+                "-",
+                ".",
+            ],
+            b"",
+        );
         let index = index_layer(tar.as_slice()).expect("it can be read");
         let tree = index.tree();
         let first = tree.get(&"a".into()).expect("a");
-        assert!(matches!(first.node, Node::File { size: 7, .. }), "{first:?}");
-        let name = if format == "ustar" { "d/short".to_owned() } else { format!("d/{long}") };
+        assert!(
+            matches!(first.node, Node::File { size: 7, .. }),
+            "{first:?}"
+        );
+        let name = if format == "ustar" {
+            "d/short".to_owned()
+        } else {
+            format!("d/{long}")
+        };
         let second = tree.get(&name.as_str().into()).expect("the other name");
         assert_eq!(second.node, Node::Hardlink { target: "a".into() });
-        assert_eq!(tree.get(&"s".into()).expect("s").node, Node::Symlink { target: b"/abs".to_vec() });
+        assert_eq!(
+            tree.get(&"s".into()).expect("s").node,
+            Node::Symlink {
+                target: b"/abs".to_vec()
+            }
+        );
     }
     std::fs::remove_dir_all(folder).expect("removed");
 }
@@ -194,7 +272,8 @@ fn content_that_changed_is_refused() {
 #[test]
 fn a_file_named_like_a_whiteout_is_refused() {
     let (tree, mut content) = sample(vec![file("d/.wh.x", b"")], &[("d/.wh.x", b"")]);
-    let error = write_layer(&tree, &mut content, &mut Vec::new()).expect_err("it would be read as a whiteout");
+    let error = write_layer(&tree, &mut content, &mut Vec::new())
+        .expect_err("it would be read as a whiteout");
     assert!(matches!(error, LayerError::Reserved(_)));
 }
 
@@ -213,9 +292,23 @@ fn references_read_as_docker_reads_them() {
     for (text, expected) in table {
         assert_eq!(text.parse::<Reference>().expect(text).to_string(), expected);
     }
-    let both = format!("r.test/app:t@{digest}").parse::<Reference>().expect("both");
+    let both = format!("r.test/app:t@{digest}")
+        .parse::<Reference>()
+        .expect("both");
     assert_eq!((both.tag.as_deref(), both.selector()), (Some("t"), digest));
-    for text in ["", "UPPER", "a//b", "a:", "a:b:c", "a@sha256:0", "-a", "a_", "r.test/", "a___b", ":tag"] {
+    for text in [
+        "",
+        "UPPER",
+        "a//b",
+        "a:",
+        "a:b:c",
+        "a@sha256:0",
+        "-a",
+        "a_",
+        "r.test/",
+        "a___b",
+        ":tag",
+    ] {
         assert!(text.parse::<Reference>().is_err(), "{text:?} was taken");
     }
 }
@@ -225,7 +318,12 @@ fn configs_keep_what_they_do_not_know() {
     let text = r#"{"architecture":"amd64","os":"linux","config":{"Env":null,"Volumes":null,"Healthcheck":{"Test":["NONE"]},"OnBuild":["RUN x"],"ArgsEscaped":true},"rootfs":{"type":"layers","diff_ids":[]},"container":"abc"}"#;
     let config = ImageConfig::from_bytes(text.as_bytes()).expect("it reads");
     let again = String::from_utf8(config.to_bytes()).expect("JSON");
-    for part in [r#""ArgsEscaped":true"#, r#""container":"abc""#, r#""OnBuild":["RUN x"]"#, r#""Test":["NONE"]"#] {
+    for part in [
+        r#""ArgsEscaped":true"#,
+        r#""container":"abc""#,
+        r#""OnBuild":["RUN x"]"#,
+        r#""Test":["NONE"]"#,
+    ] {
         assert!(again.contains(part), "{part} is not in {again}");
     }
 }
@@ -238,15 +336,32 @@ fn archives_are_as_docker_and_oci_lay_them_out() {
         Box::new(move || Ok(Box::new(Cursor::new(bytes.clone()))))
     };
     let diff_id = tbuild_digest::DiffId::of(&layer);
-    let plain = PlainLayer { diff_id, size: 5, open: opener() };
+    let plain = PlainLayer {
+        diff_id,
+        size: 5,
+        open: opener(),
+    };
     let mut tar = Vec::new();
-    write_archive(&docker_archive(b"{}", vec![plain], &["a:b".to_owned()]), &mut tar).expect("memory");
+    write_archive(
+        &docker_archive(b"{}", vec![plain], &["a:b".to_owned()]),
+        &mut tar,
+    )
+    .expect("memory");
     let index = index_layer(tar.as_slice()).expect("a tar");
-    assert!(index.tree().get(&format!("{}/layer.tar", diff_id.hex()).as_str().into()).is_some());
+    assert!(
+        index
+            .tree()
+            .get(&format!("{}/layer.tar", diff_id.hex()).as_str().into())
+            .is_some()
+    );
     let descriptor = Descriptor::new(media_type::LAYER, BlobDigest::of(&layer), 5);
     let (files, manifest) = oci_layout(b"{}", vec![(descriptor, opener())], &[]);
     assert_eq!(files[0].path, "oci-layout");
-    assert!(files.iter().any(|file| file.path == format!("blobs/sha256/{}", manifest.hex())));
+    assert!(
+        files
+            .iter()
+            .any(|file| file.path == format!("blobs/sha256/{}", manifest.hex()))
+    );
 }
 
 /// A reader that gives at most so many bytes at once.

@@ -54,13 +54,25 @@ pub enum LayerError {
 }
 
 /// Writes the canonical layer of `tree`, and says where each file's content went.
-pub fn write_layer(tree: &Tree, content: &mut dyn FileContent, out: &mut dyn Write) -> Result<LayerIndex, LayerError> {
-    let mut writer = Writer { out, position: 0, headers: Vec::with_capacity(4 * BLOCK), buffer: vec![0; 1 << 18] };
+pub fn write_layer(
+    tree: &Tree,
+    content: &mut dyn FileContent,
+    out: &mut dyn Write,
+) -> Result<LayerIndex, LayerError> {
+    let mut writer = Writer {
+        out,
+        position: 0,
+        headers: Vec::with_capacity(4 * BLOCK),
+        buffer: vec![0; 1 << 18],
+    };
     let entries = tree.entries();
     let mut offsets = vec![None; entries.len()];
     let mut at = 0;
     writer.folder(entries, &mut at, &TreePath::root(), content, &mut offsets)?;
-    writer.out.write_all(&[0; 2 * BLOCK]).map_err(LayerError::Write)?;
+    writer
+        .out
+        .write_all(&[0; 2 * BLOCK])
+        .map_err(LayerError::Write)?;
     Ok(LayerIndex::new(Arc::new(tree.clone()), offsets))
 }
 
@@ -84,7 +96,10 @@ impl Writer<'_> {
         let start = *at;
         let length = entries[start..].partition_point(|entry| entry.path.below(folder).is_some());
         // In tree order a whiteout stands among its siblings; readers that apply as they read want it first.
-        if entries[start..start + length].iter().any(|entry| entry.node == Node::Whiteout) {
+        if entries[start..start + length]
+            .iter()
+            .any(|entry| entry.node == Node::Whiteout)
+        {
             for entry in &entries[start..start + length] {
                 if entry.node == Node::Whiteout && is_member(&entry.path, folder) {
                     self.whiteout(entry)?;
@@ -113,14 +128,23 @@ impl Writer<'_> {
     fn header(&mut self, header: &Header<'_>) -> Result<(), LayerError> {
         self.headers.clear();
         header.encode(&mut self.headers);
-        self.out.write_all(&self.headers).map_err(LayerError::Write)?;
+        self.out
+            .write_all(&self.headers)
+            .map_err(LayerError::Write)?;
         self.position += self.headers.len() as u64;
         Ok(())
     }
 
     fn marker(&mut self, name: &[u8]) -> Result<(), LayerError> {
         let plain = Entry::new(TreePath::root(), 0, Node::Whiteout);
-        self.header(&Header { name, kind: b'0', link: b"", size: 0, device: (0, 0), entry: &plain })
+        self.header(&Header {
+            name,
+            kind: b'0',
+            link: b"",
+            size: 0,
+            device: (0, 0),
+            entry: &plain,
+        })
     }
 
     fn whiteout(&mut self, entry: &Entry) -> Result<(), LayerError> {
@@ -130,8 +154,16 @@ impl Writer<'_> {
     }
 
     /// Writes one entry; where its content starts, if it has any place for it.
-    fn entry(&mut self, entry: &Entry, content: &mut dyn FileContent) -> Result<Option<u64>, LayerError> {
-        if entry.path.name().is_some_and(|name| name.starts_with(WHITEOUT)) {
+    fn entry(
+        &mut self,
+        entry: &Entry,
+        content: &mut dyn FileContent,
+    ) -> Result<Option<u64>, LayerError> {
+        if entry
+            .path
+            .name()
+            .is_some_and(|name| name.starts_with(WHITEOUT))
+        {
             return Err(LayerError::Reserved(entry.path.clone()));
         }
         let mut name = entry.path.as_bytes().to_vec();
@@ -141,7 +173,14 @@ impl Writer<'_> {
             }
             name.push(b'/');
         }
-        let plain = |kind: u8| Header { name: &name, kind, link: b"", size: 0, device: (0, 0), entry };
+        let plain = |kind: u8| Header {
+            name: &name,
+            kind,
+            link: b"",
+            size: 0,
+            device: (0, 0),
+            entry,
+        };
         match &entry.node {
             Node::Directory => {
                 self.header(&plain(b'5'))?;
@@ -151,21 +190,38 @@ impl Writer<'_> {
                 Ok(None)
             }
             Node::File { size, digest } => {
-                self.header(&Header { size: *size, ..plain(b'0') })?;
+                self.header(&Header {
+                    size: *size,
+                    ..plain(b'0')
+                })?;
                 let offset = self.position;
                 self.content(entry, *size, digest, content)?;
                 Ok(Some(offset))
             }
-            Node::Symlink { target } => self.header(&Header { link: target, ..plain(b'2') }).map(|()| None),
-            Node::Hardlink { target } => {
-                self.header(&Header { link: target.as_bytes(), ..plain(b'1') }).map(|()| None)
-            }
-            Node::CharDevice { major, minor } => {
-                self.header(&Header { device: (*major, *minor), ..plain(b'3') }).map(|()| None)
-            }
-            Node::BlockDevice { major, minor } => {
-                self.header(&Header { device: (*major, *minor), ..plain(b'4') }).map(|()| None)
-            }
+            Node::Symlink { target } => self
+                .header(&Header {
+                    link: target,
+                    ..plain(b'2')
+                })
+                .map(|()| None),
+            Node::Hardlink { target } => self
+                .header(&Header {
+                    link: target.as_bytes(),
+                    ..plain(b'1')
+                })
+                .map(|()| None),
+            Node::CharDevice { major, minor } => self
+                .header(&Header {
+                    device: (*major, *minor),
+                    ..plain(b'3')
+                })
+                .map(|()| None),
+            Node::BlockDevice { major, minor } => self
+                .header(&Header {
+                    device: (*major, *minor),
+                    ..plain(b'4')
+                })
+                .map(|()| None),
             Node::Fifo => self.header(&plain(b'6')).map(|()| None),
             Node::Whiteout => Ok(None),
         }
@@ -179,7 +235,10 @@ impl Writer<'_> {
         digest: &Sha256,
         content: &mut dyn FileContent,
     ) -> Result<(), LayerError> {
-        let failed = |source| LayerError::Content { path: entry.path.clone(), source };
+        let failed = |source| LayerError::Content {
+            path: entry.path.clone(),
+            source,
+        };
         let mut reader = content.open(entry).map_err(failed)?;
         let mut hasher = Hasher::new();
         let mut left = size;
@@ -190,16 +249,22 @@ impl Writer<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(failed(error)),
             };
-            left = left.checked_sub(count as u64).ok_or_else(|| LayerError::Changed(entry.path.clone()))?;
+            left = left
+                .checked_sub(count as u64)
+                .ok_or_else(|| LayerError::Changed(entry.path.clone()))?;
             hasher.update(&self.buffer[..count]);
-            self.out.write_all(&self.buffer[..count]).map_err(LayerError::Write)?;
+            self.out
+                .write_all(&self.buffer[..count])
+                .map_err(LayerError::Write)?;
         }
         if left != 0 || hasher.finish() != *digest {
             return Err(LayerError::Changed(entry.path.clone()));
         }
         self.headers.clear();
         pad(&mut self.headers, size);
-        self.out.write_all(&self.headers).map_err(LayerError::Write)?;
+        self.out
+            .write_all(&self.headers)
+            .map_err(LayerError::Write)?;
         self.position += size + self.headers.len() as u64;
         Ok(())
     }
@@ -207,5 +272,6 @@ impl Writer<'_> {
 
 /// Whether `path` lies directly in `folder`.
 fn is_member(path: &TreePath, folder: &TreePath) -> bool {
-    path.below(folder).is_some_and(|rest| !rest.is_root() && !rest.as_bytes().contains(&b'/'))
+    path.below(folder)
+        .is_some_and(|rest| !rest.is_root() && !rest.as_bytes().contains(&b'/'))
 }

@@ -1,1 +1,22 @@
-//! The executor of Linux namespaces, overlayfs and seccomp.
+//! The executor of Linux namespaces, overlayfs and seccomp, and the capture of what an action wrote.
+//!
+//! The parent starts a helper (the program itself, called with [`HELPER_ARG`]), which has one thread and may
+//! therefore unshare. The helper forks an init into new namespaces; the init mounts, then forks the program.
+//! They are joined by one socket: the specification goes down, the outcome comes up, and its closing means
+//! that the other side is dead. This crate does not know steps, keys or stores.
+
+mod capture;
+mod content;
+mod executor;
+mod fork;
+mod helper;
+mod mounts;
+mod privileges;
+mod protocol;
+mod target;
+
+pub use capture::{CaptureError, Captured, capture};
+pub use content::UpperContent;
+pub use executor::Sandbox;
+pub use helper::helper_main;
+pub use protocol::HELPER_ARG;

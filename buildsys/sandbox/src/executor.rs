@@ -1,0 +1,215 @@
+//! The parent's side.
+
+use std::io::{self, Read, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tbuild_exec::{
+    Action, Cancel, ExecError, Executor, Exit, Mount, MountSource, OutputSink, Stream,
+};
+
+use crate::protocol::{Failure, HELPER_ARG, MountPoint, Report, Source, Specification};
+
+/// How long until a cancellation is seen.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Runs actions in namespaces of their own.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    helper: PathBuf,
+}
+
+impl Sandbox {
+    /// An executor whose helper is the program at `helper`: one whose `main` calls [`crate::helper_main`] when
+    /// its first argument is [`HELPER_ARG`].
+    pub fn new(helper: PathBuf) -> Self {
+        Self { helper }
+    }
+
+    fn setup(what: impl Into<String>, source: io::Error) -> ExecError {
+        ExecError::Setup {
+            executor: "sandbox",
+            what: what.into(),
+            source,
+        }
+    }
+}
+
+fn mount_point(mount: &Mount) -> MountPoint {
+    let source = match &mount.source {
+        MountSource::Bind(path) => Source::Bind(path.clone()),
+        MountSource::Content { bytes, mode } => Source::Content {
+            bytes: bytes.clone(),
+            mode: *mode,
+        },
+        MountSource::Tmpfs => Source::Tmpfs,
+    };
+    MountPoint {
+        target: mount.target.clone(),
+        read_only: mount.read_only,
+        source,
+    }
+}
+
+impl Executor for Sandbox {
+    fn name(&self) -> &'static str {
+        "sandbox"
+    }
+
+    fn run(
+        &self,
+        action: &Action,
+        output: &mut OutputSink<'_>,
+        cancel: &Cancel,
+    ) -> Result<Exit, ExecError> {
+        if cancel.is_cancelled() {
+            return Err(ExecError::Cancelled);
+        }
+        let (ours, theirs) =
+            UnixStream::pair().map_err(|error| Self::setup("make a socket", error))?;
+        let mut child = Command::new(&self.helper)
+            .arg(HELPER_ARG)
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| {
+                Self::setup(format!("start its helper {}", self.helper.display()), error)
+            })?;
+        let specification = Specification {
+            lower: action.lower.clone(),
+            upper: action.upper.clone(),
+            work: action.work.clone(),
+            argv: action.argv.clone(),
+            env: action.env.clone(),
+            cwd: action.cwd.clone(),
+            user: action.user.clone(),
+            mounts: action.mounts.iter().map(mount_point).collect(),
+            network: action.network,
+            hostname: action.hostname.clone(),
+            umask: action.umask,
+        };
+        let result = talk(&ours, &mut child, &specification, output, cancel);
+        // Closing the socket kills whatever is still there; then the helper ends.
+        drop(ours);
+        let waited = child.wait();
+        let report = result.map_err(|error| Self::setup("talk to its helper", error))?;
+        if cancel.is_cancelled() {
+            return Err(ExecError::Cancelled);
+        }
+        let failed = |failure: Failure| (failure.what, io::Error::from_raw_os_error(failure.errno));
+        match report {
+            Some(Report::Exit(exit)) => Ok(exit),
+            Some(Report::Setup(failure)) => {
+                let (what, source) = failed(failure);
+                Err(Self::setup(what, source))
+            }
+            Some(Report::Start(failure)) => {
+                let (program, source) = failed(failure);
+                Err(ExecError::Start { program, source })
+            }
+            None => {
+                let status =
+                    waited.map_or_else(|error| error.to_string(), |status| status.to_string());
+                Err(Self::setup(
+                    "finish",
+                    io::Error::other(format!("its helper ended without a word ({status})")),
+                ))
+            }
+        }
+    }
+}
+
+/// Sends the specification, passes output on, and waits for the report and the end of all output.
+fn talk(
+    control: &UnixStream,
+    child: &mut Child,
+    specification: &Specification,
+    output: &mut OutputSink<'_>,
+    cancel: &Cancel,
+) -> io::Result<Option<Report>> {
+    let mut line = serde_json::to_vec(specification)?;
+    line.push(b'\n');
+    let mut control = control;
+    control.write_all(&line)?;
+    let mut stdout = child.stdout.take();
+    let mut stderr = child.stderr.take();
+    let mut answer = Vec::new();
+    let mut answering = true;
+    let mut buffer = vec![0; 64 << 10];
+    while stdout.is_some() || stderr.is_some() || answering {
+        if cancel.is_cancelled() {
+            return Ok(None);
+        }
+        let (mut out, mut err, mut ctl) = (false, false, false);
+        {
+            let mut fds = Vec::with_capacity(3);
+            let mut flags = Vec::with_capacity(3);
+            if let Some(pipe) = &stdout {
+                fds.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
+                flags.push(&mut out);
+            }
+            if let Some(pipe) = &stderr {
+                fds.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
+                flags.push(&mut err);
+            }
+            if answering {
+                fds.push(PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN));
+                flags.push(&mut ctl);
+            }
+            let tick = Timespec {
+                tv_sec: 0,
+                tv_nsec: TICK.as_nanos() as i64,
+            };
+            match poll(&mut fds, Some(&tick)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            for (fd, flag) in fds.iter().zip(flags) {
+                *flag = !fd.revents().is_empty();
+            }
+        }
+        if out && !pass(&mut stdout, Stream::Stdout, &mut buffer, output)? {
+            stdout = None;
+        }
+        if err && !pass(&mut stderr, Stream::Stderr, &mut buffer, output)? {
+            stderr = None;
+        }
+        if ctl {
+            let count = control.read(&mut buffer)?;
+            answer.extend_from_slice(&buffer[..count]);
+            answering = count > 0;
+        }
+    }
+    // The program's own failure to start comes before the init's report of how it ended.
+    let first = answer
+        .split(|byte| *byte == b'\n')
+        .find(|line| !line.is_empty());
+    first
+        .map(serde_json::from_slice)
+        .transpose()
+        .map_err(io::Error::from)
+}
+
+/// Passes on what a pipe has; whether it may have more.
+fn pass(
+    pipe: &mut Option<impl Read>,
+    stream: Stream,
+    buffer: &mut [u8],
+    output: &mut OutputSink<'_>,
+) -> io::Result<bool> {
+    let Some(pipe) = pipe else { return Ok(false) };
+    let count = match pipe.read(buffer) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+        read => read?,
+    };
+    if count > 0 {
+        output(stream, &buffer[..count]);
+    }
+    Ok(count > 0)
+}

@@ -1,0 +1,83 @@
+//! The few system calls that safe Rust does not offer.
+
+#![expect(
+    unsafe_code,
+    reason = "fork, kill(-1) and interface requests have no safe form"
+)]
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+/// Which side of a fork this is.
+pub(crate) enum Side {
+    /// The new process.
+    Child,
+    /// The old one, with the new one's id.
+    Parent(Pid),
+}
+
+/// Forks. The caller has one thread, so the child may do all that the parent may.
+pub(crate) fn fork() -> Result<Side, Errno> {
+    // SAFETY: the helper never starts a thread, so no lock can be held by one that is not copied.
+    match unsafe { libc::fork() } {
+        0 => Ok(Side::Child),
+        id if id > 0 => Pid::from_raw(id).map(Side::Parent).ok_or(Errno::AGAIN),
+        _ => Err(Errno::from_raw_os_error(
+            std::io::Error::last_os_error()
+                .raw_os_error()
+                .unwrap_or(libc::EAGAIN),
+        )),
+    }
+}
+
+/// Ends this process at once, without running what is registered for its end.
+pub(crate) fn leave(status: i32) -> ! {
+    // SAFETY: _exit takes any status and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Kills every process of this pid namespace but its init, which the caller is, and reaps them.
+pub(crate) fn kill_all() {
+    // SAFETY: kill takes any numbers; from the init of a pid namespace, -1 is all others in it.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+    while rustix::process::wait(rustix::process::WaitOptions::empty()).is_ok() {}
+}
+
+/// Sets the loopback link of this network namespace up.
+pub(crate) fn loopback_up() -> std::io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: all zeros is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request is an ifreq with a name that ends in NUL, as SIOCSIFFLAGS expects.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// Moves this process into new namespaces.
+pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> Result<(), Errno> {
+    // SAFETY: the callers do not ask for FILES, so no descriptor changes its meaning.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// Makes every descriptor from `first` on close when another program is started.
+pub(crate) fn close_on_exec_from(first: u32) -> std::io::Result<()> {
+    // SAFETY: only a flag of the descriptors changes, none is closed.
+    match unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,193 @@
+//! The sandbox passes the executors' suite, and captures what was written. Runs as root.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tbuild_exec::{Action, Cancel, Executor as _, Network, User, conformance};
+use tbuild_sandbox::{Sandbox, capture};
+use tbuild_tree::{Node, Rootfs, SOURCE_DATE_EPOCH, TreePath};
+
+fn sandbox() -> Sandbox {
+    Sandbox::new(PathBuf::from(env!("CARGO_BIN_EXE_sandbox-helper")))
+}
+
+/// Copies a program and the libraries that it needs below `root`.
+fn install(root: &Path, program: &str) {
+    let copy = |path: &str| {
+        let to = root.join(path.trim_start_matches('/'));
+        std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
+        std::fs::copy(path, &to).unwrap_or_else(|error| panic!("{path}: {error}"));
+    };
+    copy(program);
+    let output = Command::new("ldd").arg(program).output().expect("ldd runs");
+    for word in String::from_utf8_lossy(&output.stdout)
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+    {
+        copy(word);
+    }
+}
+
+fn rootfs(root: &Path) {
+    let programs = [
+        "cat", "chmod", "env", "head", "id", "ls", "mkdir", "rm", "sleep", "touch", "tr", "uname",
+        "wc", "mv", "ln",
+    ];
+    for name in programs {
+        install(root, &format!("/usr/bin/{name}"));
+    }
+    for name in ["mount", "setsid", "unshare", "hostname"] {
+        install(root, &format!("/usr/bin/{name}"));
+    }
+    install(root, "/bin/sh");
+    for folder in ["etc", "tmp", "gone", "run", "folder"] {
+        std::fs::create_dir_all(root.join(folder)).expect("made");
+    }
+    std::fs::write(root.join("gone/file"), "x").expect("written");
+    std::fs::write(root.join("folder/file"), "x").expect("written");
+    std::fs::write(root.join("kept"), "kept").expect("written");
+    std::os::unix::fs::symlink("/tbuild-conformance-target", root.join("link")).expect("linked");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
+    std::fs::set_permissions(root.join("tmp"), open).expect("opened");
+}
+
+#[test]
+fn passes_the_suite() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (root, scratch) = (folder.path().join("root"), folder.path().join("scratch"));
+    std::fs::create_dir_all(&scratch).expect("made");
+    rootfs(&root);
+    conformance::all(&sandbox(), &root, &scratch);
+}
+
+fn run(root: &Path, folder: &Path, line: &str) -> PathBuf {
+    let (upper, work) = (folder.join("upper"), folder.join("work"));
+    std::fs::create_dir_all(&upper).expect("made");
+    std::fs::create_dir_all(&work).expect("made");
+    let action = Action {
+        lower: vec![root.to_owned()],
+        upper: upper.clone(),
+        work,
+        argv: vec!["/bin/sh".into(), "-ec".into(), line.into()],
+        env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+        cwd: "/".to_owned(),
+        user: User::default(),
+        mounts: Vec::new(),
+        network: Network::None,
+        hostname: "build".to_owned(),
+        umask: 0o022,
+    };
+    let mut output = String::new();
+    let mut sink = |_, bytes: &[u8]| output.push_str(&String::from_utf8_lossy(bytes));
+    let exit = sandbox()
+        .run(&action, &mut sink, &Cancel::new())
+        .expect("it runs");
+    assert!(exit.success(), "{output}");
+    upper
+}
+
+#[test]
+fn captures_what_changed_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("root");
+    rootfs(&root);
+    let lower = folder.path().join("lower-copy");
+    std::fs::create_dir_all(&lower).expect("made");
+    // The lower view as capture itself reads it, from a copy that it may write to.
+    assert!(
+        Command::new("cp")
+            .args(["-a", "--"])
+            .arg(format!("{}/.", root.display()))
+            .arg(&lower)
+            .status()
+            .expect("cp")
+            .success()
+    );
+    let below = Rootfs::new(vec![std::sync::Arc::new(
+        capture(&lower, &Rootfs::default()).expect("captured").tree,
+    )]);
+    let line = "touch /kept; echo a > /b; ln /b /a; rm -r /gone; rm -r /folder; mkdir /folder; echo n > /folder/new; \
+                mkdir -p /deep/er; touch /deep/er/x; ln -s nowhere /s; chmod 600 /etc; cat /kept > /tmp/copy; rm /tmp/copy";
+    let upper = run(&root, &folder.path().join("step"), line);
+    let tree = capture(&upper, &below).expect("captured").tree;
+    let paths: Vec<String> = tree
+        .entries()
+        .iter()
+        .map(|entry| entry.path.to_string())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "/a",
+            "/b",
+            "/deep",
+            "/deep/er",
+            "/deep/er/x",
+            "/etc",
+            "/folder",
+            "/folder/new",
+            "/gone",
+            "/s"
+        ],
+        "neither /kept, only touched, nor /tmp, only used"
+    );
+    let get = |path: &str| tree.get(&TreePath::from(path)).expect("there").clone();
+    assert!(matches!(get("a").node, Node::File { size: 2, .. }));
+    assert_eq!(get("b").node, Node::Hardlink { target: "a".into() });
+    assert_eq!(get("gone").node, Node::Whiteout);
+    assert!(get("folder").opaque);
+    assert_eq!(get("etc").mode, 0o600);
+    for path in ["a", "deep/er", "s", "folder"] {
+        let time = std::os::unix::fs::MetadataExt::mtime(
+            &upper.join(path).symlink_metadata().expect("there"),
+        );
+        assert_eq!(time, SOURCE_DATE_EPOCH, "{path}");
+    }
+    assert!(
+        upper.join("kept").symlink_metadata().is_err(),
+        "the folder says what the layer says"
+    );
+    // Once canonical, capturing again changes nothing.
+    assert_eq!(capture(&upper, &below).expect("captured").tree, tree);
+}
+
+#[test]
+fn dies_with_its_parent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("root");
+    rootfs(&root);
+    if let Ok(path) = std::env::var("TBUILD_SANDBOX_CHILD") {
+        // This is the parent that is about to be killed.
+        run(
+            &root,
+            Path::new(&path),
+            "setsid sleep 91919.5 & sleep 91919.5",
+        );
+        return;
+    }
+    let test = std::env::current_exe().expect("this test");
+    let mut parent = Command::new(test)
+        .args(["--exact", "dies_with_its_parent", "--nocapture"])
+        .env("TBUILD_SANDBOX_CHILD", folder.path().join("child"))
+        .spawn()
+        .expect("spawned");
+    let alive = || {
+        std::fs::read_dir("/proc")
+            .expect("proc")
+            .flatten()
+            .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+            .filter(|line| String::from_utf8_lossy(line).starts_with("sleep\u{0}91919.5"))
+            .count()
+    };
+    let wait = |wanted: usize| {
+        (0..600).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            alive() == wanted
+        })
+    };
+    assert!(wait(2), "both sleep");
+    parent.kill().expect("killed");
+    parent.wait().expect("waited");
+    assert!(wait(0), "something outlives its parent");
+}
