@@ -5,12 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use tbuild_dockerfile::{Diagnostic, suggest};
 
 use crate::edges::Edge;
-use crate::model::Config;
-use crate::names::{FindError, Kind, NodeRef};
+use crate::model::{Config, ToolOrigin};
+use crate::names::{FindError, Kind, NodeRef, find_bare};
 use crate::value::{Place, Spanned};
 
 /// Distributions that need no `[origin.X]`.
 const DISTRIBUTIONS: [&str; 2] = ["debian", "ubuntu"];
+
+/// Subcommands that run the task of their name.
+const TASK_COMMANDS: [&str; 5] = [
+    "migrate",
+    "collect-static",
+    "backup",
+    "restore",
+    "superuser",
+];
 
 /// All that is wrong between tables. `reserved` are the subcommands of tbuild.
 pub(crate) fn check(config: &Config, reserved: &[&str]) -> Vec<Diagnostic> {
@@ -38,7 +47,8 @@ fn names(config: &Config, reserved: &[&str], errors: &mut Vec<Diagnostic>) {
         .into_iter()
         .filter(|(node, _)| node.kind.shares_names())
     {
-        if reserved.contains(&node.name.as_str()) {
+        let runs_it = node.kind == Kind::Task && TASK_COMMANDS.contains(&node.name.as_str());
+        if reserved.contains(&node.name.as_str()) && !runs_it {
             let message = format!("{node} has the name of the subcommand tbuild {}", node.name);
             errors.push(place.error("NameCollision", message));
         }
@@ -59,17 +69,22 @@ fn names(config: &Config, reserved: &[&str], errors: &mut Vec<Diagnostic>) {
     }
 }
 
-/// A tool may be called as the artifact that it is made by.
+/// A tool may be called as the artifact or image that it comes out of.
 fn belongs(config: &Config, one: &NodeRef, other: &NodeRef) -> bool {
-    let made_by = |tool: &NodeRef, artifact: &NodeRef| {
+    let comes_from = |tool: &NodeRef, made: &NodeRef| {
+        let origin = config.tools.get(&tool.name).map(|tool| &tool.origin);
         tool.kind == Kind::Tool
-            && artifact.kind == Kind::Artifact
-            && config
-                .tools
-                .get(&tool.name)
-                .is_some_and(|tool| tool.is_made_by(&artifact.name))
+            && match origin {
+                Some(ToolOrigin::Artifact { artifact, .. }) => {
+                    made.kind == Kind::Artifact && artifact.value == made.name
+                }
+                Some(ToolOrigin::Image { image, .. }) => {
+                    made.kind == Kind::Image && image.value == made.name
+                }
+                _ => false,
+            }
     };
-    made_by(one, other) || made_by(other, one)
+    comes_from(one, other) || comes_from(other, one)
 }
 
 fn unknown(config: &Config, node: &NodeRef, place: &Place) -> Diagnostic {
@@ -78,7 +93,7 @@ fn unknown(config: &Config, node: &NodeRef, place: &Place) -> Diagnostic {
         format!("there is no [{}.{}]", node.kind, quoted(&node.name)),
     );
     if let Some(near) = suggest(&node.name, config.names(node.kind)) {
-        return error.did_you_mean(Some(near));
+        return error.did_you_mean(Some(&NodeRef::new(node.kind, near).to_string()));
     }
     match config
         .nodes()
@@ -181,7 +196,7 @@ impl Config {
         match kind {
             Kind::Source => keys(&self.sources),
             Kind::Base => keys(&self.bases),
-            Kind::Image => keys(&self.images),
+            Kind::Image | Kind::Push => keys(&self.images),
             Kind::Artifact => keys(&self.artifacts),
             Kind::Chart => keys(&self.charts),
             Kind::Release => keys(&self.releases),
@@ -226,38 +241,6 @@ impl Config {
             });
         }
         let nodes: Vec<NodeRef> = self.nodes().into_iter().map(|(node, _)| node).collect();
-        let all: Vec<&NodeRef> = nodes.iter().filter(|node| node.name == name).collect();
-        let first: Vec<&NodeRef> = all
-            .iter()
-            .copied()
-            .filter(|node| node.kind.shares_names())
-            .collect();
-        match (first.as_slice(), all.as_slice()) {
-            ([node], _) | ([], [node]) => Ok(NodeRef::clone(node)),
-            // A tool and the artifact that makes it.
-            ([_, _], _) => {
-                let tool = first
-                    .iter()
-                    .find(|node| node.kind == Kind::Tool)
-                    .or(first.first());
-                tool.map(|node| NodeRef::clone(node))
-                    .ok_or_else(|| FindError::Unknown {
-                        name: name.to_owned(),
-                        suggestion: None,
-                    })
-            }
-            (_, []) => {
-                let suggestion =
-                    suggest(name, nodes.iter().map(|node| node.name.as_str())).map(str::to_owned);
-                Err(FindError::Unknown {
-                    name: name.to_owned(),
-                    suggestion,
-                })
-            }
-            _ => Err(FindError::Ambiguous {
-                name: name.to_owned(),
-                candidates: all.into_iter().cloned().collect(),
-            }),
-        }
+        find_bare(&nodes, name)
     }
 }

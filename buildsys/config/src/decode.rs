@@ -5,17 +5,20 @@ mod make;
 mod refs;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use tbuild_dockerfile::Diagnostic;
 
 use crate::model::{Config, Project};
+use crate::names::{Kind, NodeRef};
 use crate::reader::TableReader;
-use crate::value::{Entry, Place, Spanned, Table};
+use crate::value::{Entry, Place, Spanned, Table, Value};
 
 /// What decoding gives: a configuration unless the project itself could not be read, and errors.
 pub(crate) fn decode(root: Table) -> (Option<Config>, Vec<Diagnostic>) {
     let mut errors = Vec::new();
-    let mut root = TableReader::new("tbuild.toml", Place::default(), root);
+    let nodes = node_names(&root);
+    let mut root = TableReader::new("tbuild.toml", Place::default(), root, &nodes);
     let project = project(&mut root, &mut errors);
     let sources = each(&mut root, "source", &mut errors, make::source);
     let origins = each(&mut root, "origin", &mut errors, make::origin);
@@ -31,7 +34,7 @@ pub(crate) fn decode(root: Table) -> (Option<Config>, Vec<Diagnostic>) {
     let components = each(&mut root, "component", &mut errors, deploy::component);
     let node = root
         .take("node")
-        .and_then(|entry| TableReader::of("[node]", entry, &mut errors));
+        .and_then(|entry| TableReader::of("[node]", entry, &nodes, &mut errors));
     let node = node.and_then(|mut table| {
         let node = deploy::node(&mut table);
         table.finish(&mut errors);
@@ -60,6 +63,17 @@ pub(crate) fn decode(root: Table) -> (Option<Config>, Vec<Diagnostic>) {
     (config, errors)
 }
 
+/// All nodes by the keys of their tables.
+fn node_names(root: &Table) -> Rc<[NodeRef]> {
+    let mut nodes = Vec::new();
+    for kind in Kind::ALL {
+        if let Some(Value::Table(table)) = root.get(kind.word()).map(|entry| &entry.node.value) {
+            nodes.extend(table.keys().map(|name| NodeRef::new(kind, name)));
+        }
+    }
+    nodes.into()
+}
+
 fn project(root: &mut TableReader, errors: &mut Vec<Diagnostic>) -> Option<Project> {
     let Some(entry) = root.take("project") else {
         errors.push(
@@ -69,7 +83,7 @@ fn project(root: &mut TableReader, errors: &mut Vec<Diagnostic>) -> Option<Proje
         );
         return None;
     };
-    let mut table = TableReader::of("[project]", entry, errors)?;
+    let mut table = TableReader::of("[project]", entry, &root.nodes, errors)?;
     let name = table.required("name");
     let registry = table.string("registry");
     let default = refs::nodes(&mut table, "default");
@@ -94,12 +108,14 @@ fn each<T>(
     let Some(entry) = root.take(kind) else {
         return found;
     };
-    let Some(mut names) = TableReader::of(format!("[{kind}]"), entry, errors) else {
+    let Some(mut names) = TableReader::of(format!("[{kind}]"), entry, &root.nodes, errors) else {
         return found;
     };
     for (name, entry) in names.take_rest() {
         check_name(kind, &name, &entry, errors);
-        let Some(mut table) = TableReader::of(format!("[{kind}.{name}]"), entry, errors) else {
+        let Some(mut table) =
+            TableReader::of(format!("[{kind}.{name}]"), entry, &root.nodes, errors)
+        else {
             continue;
         };
         let decoded = decode(&name, &mut table);

@@ -30,6 +30,9 @@ impl Config {
             edges.trees(&from, artifact.inputs.values());
         }
         for (name, tool) in &self.tools {
+            if let ToolOrigin::Image { image, .. } = &tool.origin {
+                edges.add(Some(&NodeRef::new(Kind::Tool, name)), Kind::Image, image);
+            }
             if let ToolOrigin::Artifact { artifact, .. } = &tool.origin {
                 edges.add(
                     Some(&NodeRef::new(Kind::Tool, name)),
@@ -83,7 +86,7 @@ impl Config {
         if let Some(node) = &self.node {
             edges.add(None, Kind::Image, &node.image);
             node.images
-                .iter()
+                .values()
                 .for_each(|image| edges.add(None, Kind::Image, image));
         }
         edges.0

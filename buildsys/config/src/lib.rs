@@ -26,7 +26,7 @@ pub use model::{
     TreeRef,
 };
 pub use names::{FindError, Kind, NodeRef};
-pub use parse::{Options, parse};
+pub use parse::{Options, RESERVED, parse};
 pub use paths::{PathKind, PathRef};
 pub use render::render;
 pub use tbuild_dockerfile::{Diagnostic, Platform, Severity, Span};

@@ -160,6 +160,8 @@ pub struct Image {
     pub args: BTreeMap<String, Spanned<String>>,
     /// Values of Dockerfile.hbs.
     pub values: JsonMap,
+    /// Labels of its configuration.
+    pub labels: BTreeMap<String, String>,
     /// Platforms; the host's if empty.
     pub platforms: Vec<Platform>,
     /// Name in the registry.
@@ -338,6 +340,13 @@ pub enum ToolOrigin {
         /// The Go module that the artifact builds.
         go: Option<Spanned<String>>,
     },
+    /// A file of an image.
+    Image {
+        /// Name of the image.
+        image: Spanned<String>,
+        /// Absolute path in it.
+        path: Spanned<String>,
+    },
     /// A file of HTTP, or a member of an archive.
     Url {
         /// URL; `{version}`, `{os}` and `{arch}` stand for what they say.
@@ -356,15 +365,10 @@ pub struct Node {
     pub place: Place,
     /// Name of the image that is the machine's root file system.
     pub image: Spanned<String>,
-    /// Names of the images that the machine runs.
-    pub images: Vec<Spanned<String>>,
+    /// Images that the machine runs: what Kubernetes calls them, and their names here.
+    pub images: BTreeMap<String, Spanned<String>>,
+    /// Labels of the node.
+    pub labels: BTreeMap<String, String>,
     /// Version of Kubernetes.
     pub version: Spanned<String>,
-}
-
-impl Tool {
-    /// Whether it is a file of this artifact.
-    pub fn is_made_by(&self, name: &str) -> bool {
-        matches!(&self.origin, ToolOrigin::Artifact { artifact, .. } if artifact.value == name)
-    }
 }

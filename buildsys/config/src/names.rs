@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tbuild_dockerfile::suggest;
+
 /// The tables that hold nodes, and commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -25,11 +27,13 @@ pub enum Kind {
     Command,
     /// `[tool.X]`
     Tool,
+    /// An image in its registry: one for each `[image.X]`, asked for as `push:X` only.
+    Push,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Source,
         Self::Base,
         Self::Image,
@@ -40,6 +44,7 @@ impl Kind {
         Self::Target,
         Self::Command,
         Self::Tool,
+        Self::Push,
     ];
 
     /// The word of the table and in front of names.
@@ -55,6 +60,7 @@ impl Kind {
             Self::Target => "target",
             Self::Command => "command",
             Self::Tool => "tool",
+            Self::Push => "push",
         }
     }
 
@@ -145,5 +151,36 @@ impl FindError {
                 .map(|near| format!("did you mean {near}?")),
             Self::Ambiguous { .. } => Some("write the kind in front".to_owned()),
         }
+    }
+}
+
+/// The node that a bare name means among `nodes`: the only one, or the only one of the kinds whose names do not
+/// collide.
+pub(crate) fn find_bare(nodes: &[NodeRef], name: &str) -> Result<NodeRef, FindError> {
+    let bare = || nodes.iter().filter(|node| node.kind != Kind::Push);
+    let all: Vec<&NodeRef> = bare().filter(|node| node.name == name).collect();
+    let first: Vec<&NodeRef> = all
+        .iter()
+        .copied()
+        .filter(|node| node.kind.shares_names())
+        .collect();
+    match (first.as_slice(), all.as_slice()) {
+        ([node], _) | ([], [node]) => Ok(NodeRef::clone(node)),
+        (_, []) => {
+            let suggestion =
+                suggest(name, bare().map(|node| node.name.as_str())).map(str::to_owned);
+            Err(FindError::Unknown {
+                name: name.to_owned(),
+                suggestion,
+            })
+        }
+        _ => match first.iter().find(|node| node.kind == Kind::Tool) {
+            // A tool, and the artifact or image that it comes out of.
+            Some(tool) => Ok(NodeRef::clone(tool)),
+            None => Err(FindError::Ambiguous {
+                name: name.to_owned(),
+                candidates: all.into_iter().cloned().collect(),
+            }),
+        },
     }
 }

@@ -10,6 +10,45 @@ use crate::model::Config;
 use crate::value::{Place, Table, Value, table};
 use crate::{check, decode, overlay};
 
+/// The subcommands that tbuild has or is to have. `cluster` is not among them: it runs the target of that name.
+pub const RESERVED: &[&str] = &[
+    "apply",
+    "artifact",
+    "backup",
+    "build",
+    "bundle",
+    "chart",
+    "clean",
+    "collect-static",
+    "completions",
+    "diff",
+    "doctor",
+    "exec",
+    "gc",
+    "graph",
+    "help",
+    "image",
+    "init",
+    "lock",
+    "log",
+    "logs",
+    "migrate",
+    "node",
+    "plan",
+    "registry",
+    "report",
+    "reset",
+    "restore",
+    "rollback",
+    "shell",
+    "status",
+    "store",
+    "superuser",
+    "tool",
+    "verify",
+    "why",
+];
+
 /// What the command line and the environment add to the file.
 #[derive(Debug, Clone, Default)]
 pub struct Options<'a> {
@@ -22,7 +61,7 @@ pub struct Options<'a> {
     pub sources: &'a [String],
     /// The environment that `${env:X}` may read, as far as `project.env` declares it.
     pub env: BTreeMap<String, String>,
-    /// Names that subcommands of tbuild have.
+    /// Names that subcommands of tbuild have ([`RESERVED`], or what the command line really has).
     pub reserved: &'a [&'a str],
 }
 

@@ -1,10 +1,12 @@
 //! Tables read key by key, so that what nobody asked for is an error.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tbuild_dockerfile::{Diagnostic, parse_duration, suggest};
 
+use crate::names::NodeRef;
 use crate::value::{Entry, Node, Place, Spanned, Table, Value};
 
 /// One table while it is read. Errors of its values gather in it until [`TableReader::finish`].
@@ -13,16 +15,24 @@ pub(crate) struct TableReader {
     pub name: String,
     /// Where its key stands.
     pub place: Place,
+    /// All nodes there are, for bare names.
+    pub nodes: Rc<[NodeRef]>,
     entries: Table,
     known: Vec<&'static str>,
     errors: Vec<Diagnostic>,
 }
 
 impl TableReader {
-    pub fn new(name: impl Into<String>, place: Place, entries: Table) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        place: Place,
+        entries: Table,
+        nodes: &Rc<[NodeRef]>,
+    ) -> Self {
         Self {
             name: name.into(),
             place,
+            nodes: Rc::clone(nodes),
             entries,
             known: Vec::new(),
             errors: Vec::new(),
@@ -30,10 +40,15 @@ impl TableReader {
     }
 
     /// Reads a value as a table; one that is none is an error.
-    pub fn of(name: impl Into<String>, entry: Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
+    pub fn of(
+        name: impl Into<String>,
+        entry: Entry,
+        nodes: &Rc<[NodeRef]>,
+        errors: &mut Vec<Diagnostic>,
+    ) -> Option<Self> {
         let name = name.into();
         match entry.node.value {
-            Value::Table(table) => Some(Self::new(name, entry.key, table)),
+            Value::Table(table) => Some(Self::new(name, entry.key, table, nodes)),
             other => {
                 errors.push(entry.node.place.error(
                     "WrongType",
@@ -53,6 +68,14 @@ impl TableReader {
     pub fn take(&mut self, key: &'static str) -> Option<Entry> {
         self.known.push(key);
         self.entries.remove(key)
+    }
+
+    /// Whether a key's value is a table.
+    pub fn is_table(&self, key: &str) -> bool {
+        matches!(
+            self.entries.get(key).map(|entry| &entry.node.value),
+            Some(Value::Table(_))
+        )
     }
 
     /// All that is left, for tables whose keys are names.

@@ -113,16 +113,36 @@ pub(super) fn component(_: &str, table: &mut TableReader) -> Option<Component> {
 pub(super) fn node(table: &mut TableReader) -> Option<Node> {
     let image = table.required("image");
     let image = refs::named(table, Kind::Image, image);
-    let images = table.strings("images");
-    let images = images
-        .into_iter()
-        .filter_map(|image| refs::named(table, Kind::Image, Some(image)))
-        .collect();
+    let images = node_images(table);
     let version = table.required("version");
+    let labels = table
+        .string_map("labels")
+        .into_iter()
+        .map(|(name, text)| (name, text.value))
+        .collect();
     Some(Node {
         place: table.place.clone(),
         image: image?,
         images,
+        labels,
         version: version?,
     })
+}
+
+/// `["pause"]`, or `{ pause = "my-pause" }` where Kubernetes calls an image otherwise than its table is called.
+fn node_images(table: &mut TableReader) -> BTreeMap<String, Spanned<String>> {
+    let listed = if table.is_table("images") {
+        table.string_map("images")
+    } else {
+        table
+            .strings("images")
+            .into_iter()
+            .map(|image| (image.value.clone(), image))
+            .collect()
+    };
+    let mut images = BTreeMap::new();
+    for (key, image) in listed {
+        images.extend(refs::named(table, Kind::Image, Some(image)).map(|image| (key, image)));
+    }
+    images
 }

@@ -142,6 +142,11 @@ pub(super) fn image(name: &str, table: &mut TableReader) -> Option<Image> {
     let target = table.string("target");
     let args = table.string_map("args");
     let values = table.json_map("values");
+    let labels = table
+        .string_map("labels")
+        .into_iter()
+        .map(|(name, text)| (name, text.value))
+        .collect();
     let platforms = table.strings("platforms");
     let platforms = platforms
         .iter()
@@ -161,6 +166,7 @@ pub(super) fn image(name: &str, table: &mut TableReader) -> Option<Image> {
         target,
         args,
         values,
+        labels,
         platforms,
         repository,
         tags,
@@ -203,24 +209,39 @@ pub(super) fn artifact(_: &str, table: &mut TableReader) -> Option<Artifact> {
 
 pub(super) fn tool(_: &str, table: &mut TableReader) -> Option<Tool> {
     let version = table.string("version");
-    let (go, artifact, url) = (
-        table.string("go"),
+    let (artifact, image, url) = (
         table.string("artifact"),
+        table.string("image"),
         table.string("url"),
     );
     let artifact = refs::named(table, Kind::Artifact, artifact);
-    let (path, member) = (table.string("path"), table.string("member"));
+    let image = refs::named(table, Kind::Image, image);
+    let (go, path, member) = (
+        table.string("go"),
+        table.string("path"),
+        table.string("member"),
+    );
     let sha256 = table.string_map("sha256");
     only_with(table, "go", go.as_ref(), "artifact", artifact.is_some());
-    only_with(table, "path", path.as_ref(), "artifact", artifact.is_some());
+    only_with(
+        table,
+        "path",
+        path.as_ref(),
+        "artifact or image",
+        artifact.is_some() || image.is_some(),
+    );
     only_with(table, "member", member.as_ref(), "url", url.is_some());
-    let origin = match (artifact, url) {
-        (Some(artifact), None) => {
+    let origin = match (artifact, image, url) {
+        (Some(artifact), None, None) => {
             let path = or_missing(table, "path", path)?;
             refs::check_below(table, "path", &path);
             ToolOrigin::Artifact { artifact, path, go }
         }
-        (None, Some(url)) => {
+        (None, Some(image), None) => ToolOrigin::Image {
+            image,
+            path: or_missing(table, "path", path)?,
+        },
+        (None, None, Some(url)) => {
             for text in sha256.values() {
                 refs::check_sha256(table, text);
             }
@@ -231,7 +252,7 @@ pub(super) fn tool(_: &str, table: &mut TableReader) -> Option<Tool> {
             }
         }
         _ => {
-            one_origin(table, "artifact and url");
+            one_origin(table, "artifact, image and url");
             return None;
         }
     };

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use tbuild_dockerfile::{IgnoreRules, Platform, suggest};
 
 use crate::model::{Run, TreeInput, TreeRef};
-use crate::names::{Kind, NodeRef};
+use crate::names::{Kind, NodeRef, find_bare};
 use crate::reader::TableReader;
 use crate::value::{Spanned, Value};
 
 /// Kinds that have files.
 const TREES: [Kind; 3] = [Kind::Source, Kind::Artifact, Kind::Image];
 
-/// An array of `kind:name`. A bare name is a target's.
+/// An array of `kind:name`. A bare name is a target's, or that of the only node that has it.
 pub(super) fn nodes(table: &mut TableReader, key: &'static str) -> Vec<Spanned<NodeRef>> {
     table
         .strings(key)
@@ -23,7 +23,7 @@ pub(super) fn nodes(table: &mut TableReader, key: &'static str) -> Vec<Spanned<N
 
 fn node(table: &mut TableReader, text: Spanned<String>) -> Option<Spanned<NodeRef>> {
     let Some((word, name)) = text.split_once(':') else {
-        return Some(text.map(|name| NodeRef::new(Kind::Target, name)));
+        return bare(table, text);
     };
     let needed = |kind: &Kind| *kind != Kind::Command;
     if let Some(kind) = Kind::parse(word).filter(needed) {
@@ -45,6 +45,29 @@ fn node(table: &mut TableReader, text: Spanned<String>) -> Option<Spanned<NodeRe
         table.error(error);
         None
     }
+}
+
+fn bare(table: &mut TableReader, text: Spanned<String>) -> Option<Spanned<NodeRef>> {
+    let target = NodeRef::new(Kind::Target, &text.value);
+    if table.nodes.contains(&target) {
+        return Some(text.map(|_| target));
+    }
+    let error = match find_bare(&table.nodes, &text) {
+        Ok(node) if node.kind == Kind::Command => text.place.error(
+            "UnknownReference",
+            format!("{node} is no node: nothing can need it"),
+        ),
+        Ok(node) => return Some(text.map(|_| node)),
+        Err(error) => {
+            let diagnostic = text.place.error("UnknownReference", error.to_string());
+            match error.hint() {
+                Some(hint) => diagnostic.with_hint(hint),
+                None => diagnostic,
+            }
+        }
+    };
+    table.error(error);
+    None
 }
 
 /// The name of a node of one kind, with or without the kind in front.
@@ -112,8 +135,12 @@ pub(super) fn trees(table: &mut TableReader, key: &'static str) -> BTreeMap<Stri
                 exclude: Vec::new(),
             }),
             Value::Table(inner) => {
-                let mut inner =
-                    TableReader::new(format!("{key}.{name} of {}", table.name), place, inner);
+                let mut inner = TableReader::new(
+                    format!("{key}.{name} of {}", table.name),
+                    place,
+                    inner,
+                    &table.nodes,
+                );
                 let from = inner
                     .required("from")
                     .and_then(|from| tree(&mut inner, from));

@@ -1,5 +1,5 @@
 use super::shown;
-use crate::Options;
+use crate::{Options, RESERVED};
 
 fn plain(text: &str) -> String {
     shown(text, &Options::default())
@@ -34,15 +34,7 @@ fn references_must_hold() {
         2 | needs = ["image:wbe", "web"]
           |          ^^^^^^^^^^^
           |
-          = help: did you mean web?
-
-        error[UnknownReference]: there is no [target.web]
-         --> tbuild.toml:2:23
-          |
-        2 | needs = ["image:wbe", "web"]
-          |                       ^^^^^
-          |
-          = help: there is image:web
+          = help: did you mean image:web?
 
         error[UnknownReference]: there is no [image.nope]
          --> tbuild.toml:5:16
@@ -137,4 +129,16 @@ fn names_collide_with_each_other_and_with_subcommands() {
         3 | [target.build]
           |         ^^^^^
         "#);
+}
+
+#[test]
+fn a_task_may_have_the_name_of_the_subcommand_that_runs_it() {
+    let text = "[project]\nname = \"p\"\n[chart.c]\n[release.r]\nchart = \"c\"\n[task.migrate]\nrelease = \"r\"\ntemplate = \"t\"\n";
+    super::good(
+        text,
+        &Options {
+            reserved: RESERVED,
+            ..Options::default()
+        },
+    );
 }

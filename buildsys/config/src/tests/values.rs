@@ -96,11 +96,29 @@ fn every_table_comes_out_typed() {
             .map(|name| name.as_str()),
         Some("tator")
     );
-    assert!(config.tools["helm"].is_made_by("helm"));
+    assert!(
+        matches!(&config.tools["helm"].origin, ToolOrigin::Artifact { artifact, .. } if artifact.value == "helm")
+    );
+    assert!(
+        matches!(&config.tools["etcdctl"].origin, ToolOrigin::Image { path, .. } if path.value == "/usr/bin/etcdctl")
+    );
     assert!(
         matches!(&config.tools["kubectl"].origin, ToolOrigin::Url { sha256, .. } if sha256.len() == 1)
     );
-    assert_eq!(config.node.as_ref().map(|node| node.images.len()), Some(1));
+    let node = config.node.as_ref().expect("node");
+    assert_eq!(
+        (node.images["etcd"].as_str(), node.labels["disk"].as_str()),
+        ("frontend", "fast")
+    );
+    let listed = FULL.replace(
+        "{ etcd = \"frontend\", pause = \"tator_online\" }",
+        "[\"frontend\"]",
+    );
+    let config = good(&listed, &Options::default());
+    assert_eq!(
+        config.node.expect("node").images["frontend"].value,
+        "frontend"
+    );
 }
 
 #[test]
@@ -132,6 +150,8 @@ fn edges_follow_the_references() {
         "task:migrate artifact:css",
         "tool:helm artifact:helm",
         "target:cluster image:frontend",
+        "target:cluster push:frontend",
+        "tool:etcdctl image:frontend",
         "- target:cluster",
         "- image:frontend",
     ] {
@@ -207,9 +227,9 @@ fn paths_are_for_the_caller_to_check() {
         .expect("values");
     insta::assert_snapshot!(render(&values.missing(), FULL, "tbuild.toml", false), @r#"
         error[MissingFile]: values of release tator-data: there is no file charts/tator/values-demo.yaml
-          --> tbuild.toml:64:11
+          --> tbuild.toml:65:11
            |
-        64 | values = ["charts/tator/values-demo.yaml"]
+        65 | values = ["charts/tator/values-demo.yaml"]
            |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
         "#);
 }
