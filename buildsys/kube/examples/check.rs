@@ -314,7 +314,7 @@ impl Check {
 }
 
 async fn run(kubeconfig: PathBuf, image: String) -> Outcome {
-    let cluster = Cluster::connect(&[kubeconfig.clone()], None).await?;
+    let cluster = Cluster::connect(std::slice::from_ref(&kubeconfig), None).await?;
     eprintln!("{} {}", cluster.url(), cluster.version().await?);
     let config = Kubeconfig::read_from(&kubeconfig)?;
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;

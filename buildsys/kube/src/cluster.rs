@@ -29,7 +29,9 @@ pub struct Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("url", &self.url).finish()
+        f.debug_struct("Cluster")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -148,13 +150,14 @@ impl Cluster {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// Waits for one answer; `action` says what for.
+    /// Waits for one answer; `action` says what for. Boxed: a client's futures are of several KiB, and callers
+    /// hold many.
     pub(crate) async fn ask<T>(
         &self,
         action: &str,
         answer: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, KubeError> {
-        match tokio::time::timeout(ANSWER, answer).await {
+        match tokio::time::timeout(ANSWER, Box::pin(answer)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(KubeError::of(&self.url, action, error)),
             Err(_) => Err(KubeError::Slow {

@@ -15,7 +15,7 @@ use crate::{Cluster, Failure, KubeError, LogLine};
 /// How often the Job is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long the API server may be away meanwhile.
-const ABSENCE: Duration = Duration::from_secs(60);
+const ABSENCE: Duration = Duration::from_mins(1);
 
 /// How a Job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,7 +183,9 @@ impl Waiting<'_> {
         let job = job.ok_or_else(|| KubeError::Missing {
             what: format!("Job {}/{}", self.namespace, self.name),
         })?;
-        let selector = format!("batch.kubernetes.io/job-name={}", self.name);
+        // Not by name: pods of a Job of that name that was just deleted may be there still.
+        let uid = job.metadata.uid.as_deref().unwrap_or_default();
+        let selector = format!("batch.kubernetes.io/controller-uid={uid}");
         let pods = self.cluster.raw_pods(self.namespace, &selector).await?;
         Ok((job, pods))
     }

@@ -18,7 +18,7 @@ const MANAGED_BY_HELM: &str = "app.kubernetes.io/managed-by=Helm";
 const RELEASE: &str = "meta.helm.sh/release-name";
 
 /// How long the API server may be away while a rollout is watched.
-const ABSENCE: Duration = Duration::from_secs(60);
+const ABSENCE: Duration = Duration::from_mins(1);
 
 /// What kind of workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

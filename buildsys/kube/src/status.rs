@@ -33,7 +33,7 @@ impl Cluster {
     pub async fn status(&self, namespace: &str) -> Result<NamespaceStatus, KubeError> {
         let (releases, workloads, pods, jobs, warnings) = tokio::try_join!(
             self.releases(namespace),
-            self.workloads(namespace, None),
+            Box::pin(self.workloads(namespace, None)),
             self.pods(namespace, ""),
             self.jobs(namespace, ""),
             self.warnings(namespace),

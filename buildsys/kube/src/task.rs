@@ -21,7 +21,7 @@ const KEY_IN_NAME: usize = 10;
 /// The longest name of a Job whose pods can carry it as a label.
 const NAME: usize = 63;
 /// How long a deleted Job may take to go.
-const GONE: Duration = Duration::from_secs(60);
+const GONE: Duration = Duration::from_mins(1);
 
 /// A task to be run.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,12 +157,21 @@ impl Cluster {
             Err(KubeError::Refused { code: 404, .. }) => return Ok(()),
             deleted => deleted?,
         };
-        let began = Instant::now();
+        if wait {
+            self.await_gone(namespace, name).await?;
+        }
+        Ok(())
+    }
+
+    async fn await_gone(&self, namespace: &str, name: &str) -> Result<(), KubeError> {
+        let jobs = self.namespaced::<Job>(namespace);
+        let action = format!("delete Job {namespace}/{name}");
         let of_name = ListParams::default().fields(&format!("metadata.name={name}"));
-        while wait {
+        let began = Instant::now();
+        loop {
             let left = self.ask(&action, jobs.list_metadata(&of_name)).await?;
             if left.items.is_empty() {
-                break;
+                return Ok(());
             }
             if began.elapsed() > GONE {
                 return Err(KubeError::Slow {
@@ -173,7 +182,6 @@ impl Cluster {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(())
     }
 }
 

@@ -129,12 +129,12 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn pod(status: Value) -> Pod {
+    fn pod(status: &Value) -> Pod {
         serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap()
     }
 
-    fn with_container(state: Value, last: Value, restarts: i32) -> Pod {
-        pod(json!({"phase": "Running", "containerStatuses": [{
+    fn with_container(state: &Value, last: &Value, restarts: i32) -> Pod {
+        pod(&json!({"phase": "Running", "containerStatuses": [{
             "name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": restarts,
             "state": state, "lastState": last,
         }]}))
@@ -145,22 +145,22 @@ mod tests {
         let creating = json!({"waiting": {"reason": "ContainerCreating"}});
         let done = json!({"terminated": {"exitCode": 0, "reason": "Completed"}});
         for state in [creating, done, json!({"running": {}})] {
-            assert_eq!(trouble(&with_container(state, json!({}), 0)), None);
+            assert_eq!(trouble(&with_container(&state, &json!({}), 0)), None);
         }
-        assert_eq!(trouble(&pod(json!({"phase": "Pending"}))), None);
+        assert_eq!(trouble(&pod(&json!({"phase": "Pending"}))), None);
     }
 
     #[test]
     fn a_crash_loop_says_how_the_program_ended_and_is_for_good_only_after_some() {
         let waiting = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}});
         let last = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
-        let first = trouble(&with_container(waiting.clone(), last.clone(), 1)).unwrap();
+        let first = trouble(&with_container(&waiting, &last, 1)).unwrap();
         assert_eq!(
             first.message,
             "back-off (last time: OOMKilled, exit status 137)"
         );
         assert_eq!(first.patience, None);
-        let third = trouble(&with_container(waiting, last, 3)).unwrap();
+        let third = trouble(&with_container(&waiting, &last, 3)).unwrap();
         assert_eq!(third.patience, Some(Duration::ZERO));
     }
 
@@ -170,7 +170,7 @@ mod tests {
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
             "message": "0/1 nodes are available",
         }]});
-        let found = trouble(&pod(status)).unwrap();
+        let found = trouble(&pod(&status)).unwrap();
         assert_eq!(
             (found.reason.as_str(), found.container),
             ("Unschedulable", None)
@@ -180,8 +180,8 @@ mod tests {
     #[test]
     fn a_pod_that_goes_away_is_left_alone() {
         let mut pod = with_container(
-            json!({"terminated": {"exitCode": 143, "reason": "Error"}}),
-            json!({}),
+            &json!({"terminated": {"exitCode": 143, "reason": "Error"}}),
+            &json!({}),
             0,
         );
         assert!(trouble(&pod).is_some());

@@ -10,7 +10,7 @@ use crate::state::{Machine, State, read_json, remove_file};
 use crate::{NodeError, cgroup, network, sysctl};
 
 /// How long the kernel may take to end everything.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// How long the kernel may take to take a dead namespace's links away by itself.
 const LINK_GRACE: Duration = Duration::from_secs(5);
 

@@ -246,7 +246,7 @@ mod tests {
     fn the_tail_is_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let text: String = (0..10_000).map(|n| format!("line {n}\n\n")).collect();
+        let text = (0..10_000).fold(String::new(), |text, n| text + &format!("line {n}\n\n"));
         std::fs::write(&path, text).unwrap();
         let lines = tail(&path);
         assert_eq!(lines.len(), TAIL_LINES);

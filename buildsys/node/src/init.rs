@@ -200,6 +200,10 @@ fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a service's command, like kubelet's"
+)]
 fn containerd() -> Option<Command> {
     let mut command = program("containerd");
     command.args(["--config", "/etc/containerd/config.toml"]);

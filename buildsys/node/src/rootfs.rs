@@ -67,7 +67,7 @@ fn mount_layers(layout: &Layout, spec: &NodeSpec) -> Result<(), NodeError> {
     let options = CString::new(options).map_err(|_| NodeError::Spec("nul in a path".to_owned()))?;
     let none = MountFlags::empty();
     at(
-        &layout.root("merged"),
+        layout.root("merged"),
         mount(
             "overlay",
             "merged",

@@ -38,6 +38,7 @@ impl Subnet {
     }
 
     /// The first /24 in it; itself when it is no larger than that.
+    #[must_use]
     pub fn first_24(self) -> Self {
         Self {
             network: self.network,
