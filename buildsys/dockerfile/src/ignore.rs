@@ -71,7 +71,8 @@ impl IgnoreRules {
             }
             return Ok(());
         }
-        self.0.push(IgnorePattern::new(&clean(body), exception)?);
+        self.0
+            .push(IgnorePattern::new(&clean(clean(body).trim()), exception)?);
         Ok(())
     }
 

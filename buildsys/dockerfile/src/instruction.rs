@@ -396,12 +396,13 @@ impl<'a> Statement<'a> {
             match announced(&word.text).ok().flatten() {
                 Some(found) => {
                     // Of several with one name the last one's content counts.
-                    documents.extend(
-                        heredocs
-                            .iter()
-                            .rfind(|heredoc| heredoc.name == found.name)
-                            .cloned(),
-                    );
+                    let Some(document) =
+                        heredocs.iter().rfind(|heredoc| heredoc.name == found.name)
+                    else {
+                        let message = format!("here-document {} has no content", found.name);
+                        return Err(Diagnostic::error("InvalidHeredoc", word.span, message));
+                    };
+                    documents.push(document.clone());
                 }
                 None => paths.push(word),
             }

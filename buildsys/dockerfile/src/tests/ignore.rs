@@ -51,6 +51,7 @@ fn patterns_match_as_mobys_do() {
         (" #x", "#x", true),
         ("", "a", false),
         ("naïve/*", "naïve/é", true),
+        ("/ x*/", "xy", true),
     ];
     for (pattern, path, ignored) in table {
         assert_eq!(rules(pattern).matches(path), *ignored, "{pattern} {path}");

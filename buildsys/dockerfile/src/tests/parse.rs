@@ -359,3 +359,12 @@ fn odd_things_are_warned_of() {
         ]
     );
 }
+
+#[test]
+fn a_heredoc_that_only_copy_sees_is_an_error() {
+    // The line as a whole has a quote without its other half, so it announces nothing; the word alone does.
+    assert_eq!(
+        errors("FROM a\nCOPY <<'E' w' /d\n"),
+        [r#""<<'E'"|InvalidHeredoc: here-document E has no content"#]
+    );
+}
