@@ -1,7 +1,7 @@
 //! Against Debian's Docker Engine, started by the test. Needs root, dockerd, containerd, runc and gcc.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ impl Dockerd {
             // Bare folders: nothing is mounted that a failed test would leave behind.
             .args(["--storage-driver=vfs", "--bridge=none", "--iptables=false"])
             .args(["--ip-masq=false", "--exec-opt=native.cgroupdriver=cgroupfs"])
+            .arg(format!("--cgroup-parent=/{}", Self::cgroup()))
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .stdin(Stdio::null())
@@ -37,6 +38,11 @@ impl Dockerd {
             .spawn()
             .expect("dockerd starts; it is in Debian's docker.io");
         Self { child, folder }
+    }
+
+    /// The cgroup that its containers' are in; it leaves it behind.
+    fn cgroup() -> String {
+        format!("tbuild-test-{}", std::process::id())
     }
 
     fn host(&self) -> String {
@@ -52,7 +58,7 @@ impl Dockerd {
 
     /// Waits until the engine answers.
     async fn engine(&mut self) -> DockerEngine {
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + Duration::from_mins(2);
         loop {
             if let Ok(engine) = DockerEngine::connect(Some(&self.host()))
                 && engine.ping().await.is_ok()
@@ -97,7 +103,7 @@ impl Drop for Dockerd {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        // It mounts this over itself, and leaves it so.
+        // It leaves behind: where its containers' network namespaces were, and its cgroup in each hierarchy.
         let netns = self.folder.path().join("exec/netns");
         for mount in fs::read_dir(&netns).into_iter().flatten().flatten() {
             let _ = Command::new("umount")
@@ -105,6 +111,11 @@ impl Drop for Dockerd {
                 .stderr(Stdio::null())
                 .status();
         }
+        let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten();
+        for hierarchy in hierarchies.flatten() {
+            let _ = fs::remove_dir(hierarchy.path().join(Self::cgroup()));
+        }
+        let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(Self::cgroup()));
     }
 }
 
@@ -209,7 +220,7 @@ async fn an_engine_loads_and_runs_our_images() {
     let mut file = fs::File::create(&path).unwrap();
     write(&config, &layer, &[], &mut file).unwrap();
     let loaded = engine.load(fs::File::open(&path).unwrap()).await.unwrap();
-    assert_eq!(loaded.ids, [id.clone()]);
+    assert_eq!(loaded.ids.as_slice(), std::slice::from_ref(&id));
 
     breaks_are_errors(&engine, &config, &layer).await;
 
