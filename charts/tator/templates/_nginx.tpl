@@ -54,7 +54,11 @@ http {
       root /srv;
       add_header Cache-Control "public, max-age=31536000, immutable";
     }
-    # The current set, for whoever names none.
+    # The current set, for whoever names none, or names the link.
+    location /static/current/ {
+      alias /srv/static/current/;
+      add_header Cache-Control "no-cache";
+    }
     location /static/ {
       alias /srv/static/current/;
       add_header Cache-Control "no-cache";
