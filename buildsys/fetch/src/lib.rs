@@ -1,4 +1,12 @@
-//! The outside world as input: Debian packages, git, HTTP files, tools.
+//! The outside world as input: Debian packages, git repositories, files over HTTP, archives.
+//!
+//! [`MachineConfig`] is the machine's own client configuration, read once; [`Origins`] says by it which host
+//! serves `debian`, `pypi` or `go` here. [`Http`] brings files into a store, checked by digest. [`Fetcher`] turns
+//! a suite's name into a lock of package files and fetches them; [`build_base`] unpacks and configures them by
+//! an executor. [`Git`] checks out revisions. [`unpack`] and [`extract_member`] open archives.
+//!
+//! This crate does not know nodes, keys, or how a process is isolated. It names no host, reads no environment
+//! variable, and asks no clock.
 
 mod apt;
 mod archive;

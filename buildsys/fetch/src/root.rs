@@ -21,6 +21,9 @@ pub(crate) struct Attributes {
     pub gid: u32,
 }
 
+/// Called with a path (no leading slash), its kind, and the folder that holds it.
+type Visitor<'a> = dyn FnMut(&[u8], FileType, &OwnedFd) -> io::Result<()> + 'a;
+
 /// The folder. Paths given to its methods are inside it; a leading `/` or `./` changes nothing.
 #[derive(Debug)]
 pub(crate) struct Root(OwnedFd);
@@ -229,12 +232,8 @@ impl Root {
         }
     }
 
-    /// Calls `visit` for every name below, folders before what is in them, with its path (no leading slash), its
-    /// kind, and the folder that holds it.
-    pub fn walk(
-        &self,
-        visit: &mut dyn FnMut(&[u8], FileType, &OwnedFd) -> io::Result<()>,
-    ) -> io::Result<()> {
+    /// Calls `visit` for every name below, folders before what is in them.
+    pub fn walk(&self, visit: &mut Visitor<'_>) -> io::Result<()> {
         let top = self.resolve(b"", OFlags::RDONLY | OFlags::DIRECTORY)?;
         walk(&top, &mut Vec::new(), visit)
     }
@@ -345,11 +344,7 @@ fn remove_at(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
     Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
 }
 
-fn walk(
-    folder: &OwnedFd,
-    path: &mut Vec<u8>,
-    visit: &mut dyn FnMut(&[u8], FileType, &OwnedFd) -> io::Result<()>,
-) -> io::Result<()> {
+fn walk(folder: &OwnedFd, path: &mut Vec<u8>, visit: &mut Visitor<'_>) -> io::Result<()> {
     let length = path.len();
     for (name, kind) in listing(folder)? {
         if length > 0 {

@@ -2,14 +2,12 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use common::chroot::Chroot;
+use common::tree::{difference, listing};
 use common::{bookworm, fetcher, now, verifier};
 use tbuild_digest::BlobDigest;
 use tbuild_exec::{Cancel, Stream};
@@ -19,45 +17,6 @@ use tbuild_fetch::{
 use tbuild_lock::BaseLock;
 use tbuild_store::{Staging, Store};
 use tbuild_tree::SOURCE_DATE_EPOCH;
-
-/// Every name below `root` with all that a layer records, but mtimes.
-fn listing(root: &Path) -> BTreeMap<String, String> {
-    fn visit(root: &Path, folder: &Path, found: &mut BTreeMap<String, String>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let meta = path.symlink_metadata().unwrap();
-            let content = if meta.is_symlink() {
-                String::from_utf8_lossy(fs::read_link(&path).unwrap().as_os_str().as_bytes())
-                    .into_owned()
-            } else if meta.is_file() {
-                BlobDigest::of(&fs::read(&path).unwrap()).to_string()
-            } else {
-                String::new()
-            };
-            let name = path
-                .strip_prefix(root)
-                .unwrap()
-                .to_string_lossy()
-                .into_owned();
-            found.insert(
-                name,
-                format!(
-                    "{:o} {}:{} {} {content}",
-                    meta.mode(),
-                    meta.uid(),
-                    meta.gid(),
-                    meta.rdev()
-                ),
-            );
-            if meta.is_dir() {
-                visit(root, &path, found);
-            }
-        }
-    }
-    let mut found = BTreeMap::new();
-    visit(root, root, &mut found);
-    found
-}
 
 fn build(store: &dyn Store, lock: &BaseLock) -> Box<dyn Staging> {
     let staging = store.stage().unwrap();
@@ -99,17 +58,6 @@ fn inside(root: &Path, script: &str) -> String {
         + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script}: {said}");
     said
-}
-
-/// Names that are in one listing only, or differ.
-fn difference(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> Vec<String> {
-    let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-    let differs = |name: &&&String| one.get(**name) != other.get(**name);
-    names
-        .iter()
-        .filter(differs)
-        .map(|name| format!("{name}: {:?} / {:?}", one.get(*name), other.get(*name)))
-        .collect()
 }
 
 /// In a base, apt works with this machine's sources, as in a RUN step.

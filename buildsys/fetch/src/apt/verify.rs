@@ -106,10 +106,8 @@ fn judge(status: &str) -> Result<(), String> {
             "EXPKEYSIG" => return Err("the signing key has expired".to_owned()),
             "REVKEYSIG" => return Err("the signing key was revoked".to_owned()),
             "NO_PUBKEY" => {
-                why = format!(
-                    "key {} is not in the keyring",
-                    words.next().unwrap_or_default()
-                )
+                let key = words.next().unwrap_or_default();
+                why = format!("key {key} is not in the keyring");
             }
             _ => {}
         }

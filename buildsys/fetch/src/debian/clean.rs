@@ -96,7 +96,7 @@ fn logs(root: &Root, folder: &str) -> io::Result<()> {
         match root.kind(&path)? {
             Some(FileType::Directory) => logs(root, &path)?,
             Some(FileType::RegularFile) if name.contains(".log") || folder.ends_with("/apt") => {
-                root.remove(&path)?
+                root.remove(&path)?;
             }
             Some(FileType::RegularFile) => root.rewrite(&path, b"")?,
             _ => {}

@@ -42,10 +42,9 @@ pub(super) fn unpack(file: &mut dyn Archive, root: &Root) -> io::Result<()> {
                 member.name
             )));
         }
-        let permissions = if member.mode & 0o777 == 0 {
-            0o644
-        } else {
-            member.mode & 0o777
+        let permissions = match member.mode & 0o777 {
+            0 => 0o644,
+            mode => mode,
         };
         let attributes = Attributes {
             mode: permissions,

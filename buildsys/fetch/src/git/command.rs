@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -69,23 +70,25 @@ impl Git {
         let guard = store.lock(&format!("git {name}"))?;
         let folder = store.scratch("git")?.join(format!("{name}.git"));
         let repository = Repository { git: self, folder };
-        if !repository.folder.join("HEAD").is_file() {
-            let output = self.run(
-                None,
-                [
-                    "init",
-                    "--quiet",
-                    "--bare",
-                    "--template=",
-                    "--initial-branch=none",
-                    "--",
-                ]
+        let ready = repository.folder.join(READY);
+        if ready.is_file() {
+            remove_locks(&repository.folder)?;
+        } else {
+            // Whatever a killed process left half-made is completed: init does not mind.
+            let arguments = [
+                "init",
+                "--quiet",
+                "--bare",
+                "--template=",
+                "--initial-branch=none",
+                "--",
+            ];
+            let arguments = arguments
                 .map(OsStr::new)
                 .into_iter()
-                .chain([repository.folder.as_os_str()]),
-                &[],
-            )?;
-            succeeded("init", &output)?;
+                .chain([repository.folder.as_os_str()]);
+            succeeded("init", &self.run(None, arguments, &[])?)?;
+            fs::write(&ready, b"").map_err(GitError::io("mark a repository as ready"))?;
         }
         Ok((guard, repository))
     }
@@ -125,6 +128,26 @@ impl Git {
             source,
         })
     }
+}
+
+/// A file in a cached repository that says that it was made whole.
+const READY: &str = "tbuild-ready";
+
+/// Removes the lock files that a killed git left: whoever gets here holds the store's own lock.
+fn remove_locks(folder: &Path) -> Result<(), GitError> {
+    let fail = || GitError::io(format!("read {}", folder.display()));
+    for entry in fs::read_dir(folder).map_err(fail())? {
+        let path = entry.map_err(fail())?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "lock")
+        {
+            fs::remove_file(&path).map_err(GitError::io(format!("remove {}", path.display())))?;
+        } else if path.is_dir() && !path.ends_with("objects") {
+            remove_locks(&path)?;
+        }
+    }
+    Ok(())
 }
 
 impl Repository<'_> {

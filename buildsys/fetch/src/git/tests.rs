@@ -190,6 +190,34 @@ fn a_commit_fetched_before_needs_no_connection() {
 }
 
 #[test]
+fn what_a_killed_git_leaves_is_no_obstacle() {
+    let Fixture {
+        store,
+        git,
+        url,
+        first,
+        second,
+        ..
+    } = &fixture();
+    git.resolve(url, first, store).unwrap();
+    let scratch = store.scratch("git").unwrap();
+    let repository = fs::read_dir(scratch)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.join("HEAD").exists())
+        .unwrap();
+    for name in ["shallow.lock", "packed-refs.lock", "config.lock"] {
+        fs::write(repository.join(name), "").unwrap();
+    }
+    assert_eq!(git.resolve(url, second, store).unwrap(), *second);
+    // Killed while the repository was being made.
+    fs::remove_file(repository.join("tbuild-ready")).unwrap();
+    fs::remove_dir_all(repository.join("objects")).unwrap();
+    fs::remove_file(repository.join("shallow")).unwrap();
+    assert_eq!(git.fetch(url, second, store).unwrap().commit, *second);
+}
+
+#[test]
 fn submodules_come_along() {
     let Fixture {
         folder,

@@ -44,7 +44,7 @@ impl Default for HttpOptions {
             ca_dir: None,
             proxies: Proxies::default(),
             connect_timeout: Duration::from_secs(20),
-            read_timeout: Duration::from_secs(60),
+            read_timeout: Duration::from_mins(1),
             retries: 4,
             backoff: Duration::from_millis(500),
             parallel: 8,

@@ -220,7 +220,10 @@ async fn busy_servers_are_asked_again_and_dead_ones_left() {
         )
         .await
         .unwrap();
-    let error = client().document(&[dead.clone()], 10).await.unwrap_err();
+    let error = client()
+        .document(std::slice::from_ref(&dead), 10)
+        .await
+        .unwrap_err();
     assert!(
         matches!(&error, HttpError::Unreachable { host, .. } if dead.contains(host)),
         "{error}"
@@ -268,14 +271,16 @@ async fn documents_are_bounded() {
     let server = serve(vec![Answer::Whole(vec![0; 1000])]).await;
     assert_eq!(
         client()
-            .document(&[server.url.clone()], 1000)
+            .document(std::slice::from_ref(&server.url), 1000)
             .await
             .unwrap()
             .len(),
         1000
     );
     assert!(matches!(
-        client().document(&[server.url.clone()], 999).await,
+        client()
+            .document(std::slice::from_ref(&server.url), 999)
+            .await,
         Err(HttpError::TooLarge { .. })
     ));
     assert!(matches!(

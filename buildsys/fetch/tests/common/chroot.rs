@@ -1,5 +1,6 @@
 //! An executor of the tests: chroot in namespaces of its own.
 
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -26,7 +27,7 @@ impl Executor for Chroot {
         let mut script = format!(
             "set -e\nmount --make-rprivate /\nmount -t proc proc {root}/proc\nmount -t tmpfs tmpfs {root}/dev\n"
         );
-        script.push_str(&format!("for d in null zero full random urandom tty; do touch {root}/dev/$d; mount --bind /dev/$d {root}/dev/$d; done\n"));
+        writeln!(script, "for d in null zero full random urandom tty; do touch {root}/dev/$d; mount --bind /dev/$d {root}/dev/$d; done").unwrap();
         let mut made: Vec<PathBuf> = Vec::new();
         for mount in &action.mounts {
             let target = action.upper.join(mount.target.trim_start_matches('/'));
@@ -34,11 +35,13 @@ impl Executor for Chroot {
             match &mount.source {
                 MountSource::Bind(source) => {
                     std::fs::create_dir_all(&target).unwrap();
-                    script.push_str(&format!(
-                        "mount --bind -o ro {} {}\n",
+                    writeln!(
+                        script,
+                        "mount --bind -o ro {} {}",
                         source.display(),
                         target.display()
-                    ));
+                    )
+                    .unwrap();
                 }
                 MountSource::Content { bytes, mode } => {
                     std::fs::write(&target, bytes).unwrap();
@@ -54,10 +57,12 @@ impl Executor for Chroot {
                 made.push(target);
             }
         }
-        script.push_str(&format!(
+        write!(
+            script,
             "umask {:o}\nexec chroot {root} \"$@\" 2>&1",
             action.umask
-        ));
+        )
+        .unwrap();
         let mut child = Command::new("unshare")
             .args([
                 "--mount",

@@ -4,6 +4,7 @@
 
 pub mod chroot;
 pub mod server;
+pub mod tree;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
