@@ -19,7 +19,8 @@ pub struct BaseLock {
     pub extra_suites: Vec<String>,
     /// Components read.
     pub components: Vec<String>,
-    /// Packages asked for besides the essential ones and apt.
+    /// Packages asked for besides the essential ones and apt, as asked for: a choice among alternatives may
+    /// depend on the order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<String>,
     /// The distribution's name of the architecture (`amd64`).
@@ -80,8 +81,6 @@ impl BaseLock {
             .sort_by(|a, b| (&a.origin, &a.suite).cmp(&(&b.origin, &b.suite)));
         self.packages
             .sort_by(|a, b| (&a.name, &a.architecture).cmp(&(&b.name, &b.architecture)));
-        self.include.sort();
-        self.include.dedup();
     }
 
     /// What is locked twice, in a sorted lock.

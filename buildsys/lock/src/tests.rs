@@ -171,6 +171,14 @@ fn errors_name_file_line_and_column() {
 }
 
 #[test]
+fn what_was_asked_for_stays_as_it_was_asked() {
+    let text = "schema = 1\nkind = \"base\"\norigin = \"debian\"\nsuite = \"s\"\ncomponents = [\"non-free\", \"main\"]\ninclude = [\"zip\", \"bash\"]\narchitecture = \"amd64\"\n";
+    let lock = BaseLock::parse("x", &BaseLock::parse("x", text).unwrap().to_text()).unwrap();
+    assert_eq!(lock.include, ["zip", "bash"]);
+    assert_eq!(lock.components, ["non-free", "main"]);
+}
+
+#[test]
 fn refuses_other_schemas_kinds_and_doubles() {
     let newer = GIT.replace("schema = 1", "schema = 2");
     assert!(matches!(
