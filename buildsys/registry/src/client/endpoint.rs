@@ -7,7 +7,7 @@ use reqwest::Url;
 use tokio::sync::OnceCell;
 
 use super::auth::Auth;
-use super::error::{classify, is_certificate_error};
+use super::error::{self, classify};
 use super::{PlainHttp, RegistryClient, RegistryError, Unreachability};
 
 /// The short name of Docker's own registry, and the host that it stands for.
@@ -112,9 +112,10 @@ impl Endpoint {
                 why,
                 source: Box::new(error),
             };
-            if is_certificate_error(&error) {
+            if error::speaks_tls(&error) {
                 return Err(unreachable(error));
             }
+            tracing::debug!(registry = self.registry, ?error, "no TLS");
             // Without a port, HTTP has another one.
             if why != Unreachability::Refused || url.port().is_none() {
                 return Ok(false);

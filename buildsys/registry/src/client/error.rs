@@ -232,54 +232,48 @@ fn unreachable_hint(registry: &str, why: Unreachability) -> String {
     }
 }
 
+/// The causes of an error, outermost first. An IO error passes over what it wraps when asked for its source;
+/// here that is a cause like any other.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |error| {
+        let error = *error;
+        let wrapped = error.downcast_ref::<io::Error>().and_then(|error| {
+            let inner = error.get_ref()?;
+            Some(inner as &(dyn Error + 'static))
+        });
+        wrapped.or_else(|| error.source())
+    })
+}
+
 /// In what way an exchange failed.
 pub(super) fn classify(error: &reqwest::Error) -> Unreachability {
     if error.is_timeout() {
         return Unreachability::Timeout;
     }
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(error) = cause {
-        if error.is::<rustls::Error>() {
+    for cause in causes(error) {
+        if cause.is::<rustls::Error>() {
             return Unreachability::Tls;
         }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            // An IO error skips what it wraps when asked for its source.
-            if error
-                .get_ref()
-                .is_some_and(|inner| inner.is::<rustls::Error>())
-            {
-                return Unreachability::Tls;
-            }
-            match error.kind() {
-                io::ErrorKind::ConnectionRefused => return Unreachability::Refused,
+        match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => return Unreachability::Refused,
+            Some(
                 io::ErrorKind::TimedOut
                 | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::NetworkUnreachable => return Unreachability::Timeout,
-                _ => {}
-            }
+                | io::ErrorKind::NetworkUnreachable,
+            ) => return Unreachability::Timeout,
+            _ => {}
         }
         // The connector's own error for this has no type that could be asked.
-        if error.to_string().starts_with("dns error") {
+        if cause.to_string().starts_with("dns error") {
             return Unreachability::Name;
         }
-        cause = error.source();
     }
     Unreachability::Broken
 }
 
-/// Whether TLS failed for the certificate's sake: the server does speak TLS.
-pub(super) fn is_certificate_error(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(error) = cause {
-        let inner = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        let direct = error.downcast_ref::<rustls::Error>();
-        if let Some(error) = inner.or(direct) {
-            return !matches!(error, rustls::Error::InvalidMessage(_));
-        }
-        cause = error.source();
-    }
-    false
+/// Whether a server speaks TLS, and it fails for another reason: its certificate, most often.
+pub(super) fn speaks_tls(error: &reqwest::Error) -> bool {
+    let mut tls = causes(error).filter_map(|cause| cause.downcast_ref::<rustls::Error>());
+    tls.next()
+        .is_some_and(|error| !matches!(error, rustls::Error::InvalidMessage(_)))
 }

@@ -79,8 +79,15 @@ impl RegistryClient {
     pub async fn ping(&self, registry: &str) -> Result<(), RegistryError> {
         let endpoint = self.endpoint(registry);
         let base = endpoint.base(self).await?;
-        let url = base.join("")?;
-        self.exchange(&base, &Ask::get(url)).await.map(drop)
+        let answer = self.exchange(&base, &Ask::get(base.url.clone())).await?;
+        match answer.status().as_u16() {
+            // A registry that wants a log-in does answer.
+            200..=299 | 401 | 403 => Ok(()),
+            status => Err(RegistryError::Protocol {
+                registry: registry.to_owned(),
+                why: format!("it is no registry: it answers /v2/ with status {status}"),
+            }),
+        }
     }
 
     /// Whether a repository has a blob.
