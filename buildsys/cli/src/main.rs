@@ -1,2 +1,21 @@
-//! The `tbuild` program.
-fn main() {}
+//! The `tbuild` program: one file a command, and the reporters.
+
+mod args;
+mod commands;
+mod engine;
+mod error;
+mod output;
+mod project;
+mod report;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match arguments.get(1).and_then(|first| first.to_str()) {
+        // Before any thread is started.
+        Some(tbuild_sandbox::HELPER_ARG) => tbuild_sandbox::helper_main(),
+        Some(commands::node::REEXEC) => tbuild_node::internal_main(&arguments[2..]),
+        _ => commands::run(),
+    }
+}

@@ -10,7 +10,7 @@ use tbuild_digest::{DiffId, TreeDigest};
 use tbuild_exec::{Mount, MountSource};
 use tbuild_graph::KeyManifest;
 use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
-use tbuild_store::{Staging as _, Store as _};
+use tbuild_store::Store as _;
 use tbuild_tree::{Node, Rootfs, Tree, TreePath};
 
 use crate::content::{Contents, origin, store_layer};

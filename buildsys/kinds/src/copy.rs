@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tbuild_digest::Sha256;
 use tbuild_graph::KeyManifest;
 use tbuild_realise::OpError;
-use tbuild_store::Store as _;
 use tbuild_tree::{Entry, Node, Tree, TreePath};
 
 use crate::content::{Contents, Origin, origin, origin_in_layers, read_in_layers, store_layer};
@@ -32,6 +31,8 @@ pub(crate) struct Copy {
     pub dest: String,
     pub chown: Option<String>,
     pub chmod: Option<String>,
+    /// Whether local archives among the sources are unpacked (ADD).
+    pub unpack: bool,
     /// What the source is to the user.
     pub what: String,
 }
@@ -72,6 +73,9 @@ pub(crate) fn prepare(
             Arc::new(world.rootfs(&state.layers)?.flatten().map_err(|error| OpError::internal(&error))?)
         }
     };
+    if copy.unpack {
+        refuse_archives(&tree, &copy.sources)?;
+    }
     let selection = if copy.sources.is_empty() {
         Selection::nothing()
     } else {
@@ -127,6 +131,19 @@ pub(crate) fn run(world: &World, prepared: Prepared) -> Result<LayerRef, OpError
 
 fn size(entry: &Entry) -> u64 {
     if let Node::File { size, .. } = entry.node { size } else { 0 }
+}
+
+/// ADD unpacks archives; that is not there yet, and must not pass for a copy.
+fn refuse_archives(tree: &Tree, sources: &[String]) -> Result<(), OpError> {
+    const ENDINGS: [&str; 8] = [".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst"];
+    let is_file = |source: &str| {
+        tree.get(&TreePath::clean(source.as_bytes())).is_some_and(|entry| matches!(entry.node, Node::File { .. }))
+    };
+    match sources.iter().find(|source| ENDINGS.iter().any(|end| source.ends_with(end)) && is_file(source)) {
+        Some(archive) => Err(OpError::usage(format!("ADD {archive}: unpacking archives is not supported yet"))
+            .hint("unpack it in a RUN, or COPY it as it is")),
+        None => Ok(()),
+    }
 }
 
 /// The layer that makes the folder `path`, owned by `user`; none if it is there.

@@ -23,14 +23,12 @@ impl Filter {
 
     /// The wanted part of `tree`.
     pub fn apply(&self, tree: &Tree) -> Result<Tree, OpError> {
-        let exclude = IgnoreRules::from_patterns(&self.exclude);
-        let include = IgnoreRules::from_patterns(&self.include);
+        let (exclude, include) = (rules(&self.exclude)?, rules(&self.include)?);
         let mut kept: Vec<Entry> = Vec::new();
         let mut folders: BTreeSet<TreePath> = BTreeSet::new();
         for entry in tree.entries() {
-            let path = String::from_utf8_lossy(entry.path.as_bytes());
-            let wanted = (self.include.is_empty() || include.matches(&path, entry.is_directory()))
-                && !exclude.matches(&path, entry.is_directory());
+            let path = entry.path.as_bytes();
+            let wanted = (self.include.is_empty() || include.matches(path)) && !exclude.matches(path);
             if wanted {
                 let mut folder = entry.path.parent();
                 while let Some(path) = folder.filter(|path| !path.is_root()) {
@@ -46,4 +44,9 @@ impl Filter {
         kept.extend(folders.difference(&have).filter_map(|path| tree.get(path).cloned()));
         Tree::new(kept).map_err(|error| OpError::internal(&error))
     }
+}
+
+/// Patterns as rules.
+pub(crate) fn rules(patterns: &[String]) -> Result<IgnoreRules, OpError> {
+    IgnoreRules::from_patterns(patterns).map_err(|error| OpError::usage(error.to_string()))
 }

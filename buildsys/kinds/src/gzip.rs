@@ -39,14 +39,20 @@ fn name(of: &str) -> String {
     format!("{COMPRESSOR_ID} {of}")
 }
 
+/// The compressed form of `layer`, if it is in the store.
+pub(crate) fn known_layer(world: &World, layer: &LayerRef) -> Result<Option<Compressed>, OpError> {
+    let kept = world.store.reference(LAYERS, &name(&layer.diff_id.hex()))?;
+    let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Compressed>(&bytes).ok()) else {
+        return Ok(None);
+    };
+    Ok((world.store.blob_size(&kept.digest)? == Some(kept.size)).then_some(kept))
+}
+
 /// The compressed form of `layer`, made now if it is not in the store.
 pub(crate) fn compressed(world: &World, layer: &LayerRef) -> Result<Compressed, OpError> {
     let store = &world.store;
     let name_of_layer = name(&layer.diff_id.hex());
-    let kept = store.reference(LAYERS, &name_of_layer)?;
-    if let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Compressed>(&bytes).ok())
-        && store.blob_size(&kept.digest)? == Some(kept.size)
-    {
+    if let Some(kept) = known_layer(world, layer)? {
         return Ok(kept);
     }
     let _once = store.lock(&format!("gzip-{}", layer.diff_id.hex()))?;
@@ -94,7 +100,7 @@ fn put(world: &World, space: &str, name: &str, value: &impl Serialize) -> Result
 /// The members of the pieces, in order.
 fn compress_batch(world: &World, batch: &[Vec<u8>], threads: usize) -> Result<Vec<(Sha256, Vec<u8>)>, OpError> {
     let next = AtomicUsize::new(0);
-    let work = || {
+    let work = || -> Result<Vec<(usize, Sha256, Vec<u8>)>, OpError> {
         let mut done = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
@@ -117,7 +123,7 @@ fn compress_batch(world: &World, batch: &[Vec<u8>], threads: usize) -> Result<Ve
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        Ok(())
+        Ok::<(), OpError>(())
     })?;
     all.sort_by_key(|(at, ..)| *at);
     Ok(all.into_iter().map(|(_, digest, member)| (digest, member)).collect())

@@ -1,7 +1,5 @@
 //! Images: the last step of a target, composed; and images written out as archives.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use tbuild_digest::BlobDigest;
 use tbuild_realise::{Context, Op, OpError, Output, Prepared};
@@ -46,26 +44,5 @@ impl Op for Image {
     async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
         let state = input::<StateValue>(inputs, 0)?;
         Ok(Prepared::Ready(Output::new(self.compose(&state))))
-    }
-}
-
-/// A stage's start: the state of a base, a stage or an image, with the stage's own variables.
-pub(crate) struct StageStart {
-    pub scope: Arc<dyn Fn(&[String]) -> tbuild_dockerfile::Scope + Send + Sync>,
-}
-
-#[async_trait]
-impl Op for StageStart {
-    fn title(&self) -> String {
-        "start a stage".to_owned()
-    }
-
-    async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
-        let mut state = match inputs.first().and_then(Output::get::<ImageValue>) {
-            Some(image) => image.state.clone(),
-            None => StateValue::clone(&*input::<StateValue>(inputs, 0)?),
-        };
-        state.scope = Some((self.scope)(&state.config.config.env));
-        Ok(Prepared::Ready(Output::new(state)))
     }
 }

@@ -21,15 +21,14 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const HOSTNAME: &str = "buildkitsandbox";
 /// Where things that only the build sees are mounted.
 const PRIVATE: &str = "/run/tbuild";
-/// Where a here-document with its own interpreter is mounted.
-const SCRIPT: &str = "/run/tbuild/script";
 
 /// A program with everything known.
 pub(crate) struct Run {
     parent: Arc<StateValue>,
     argv: Vec<String>,
     env: BTreeMap<String, String>,
-    script: Option<Vec<u8>>,
+    proxy: BTreeMap<String, String>,
+    script: Option<(String, Vec<u8>)>,
     cwd: String,
     user: String,
     network: Network,
@@ -43,20 +42,36 @@ impl Run {
         world: &World,
         parent: Arc<StateValue>,
         argv: Vec<String>,
-        args: BTreeMap<String, String>,
-        script: Option<Vec<u8>>,
+        env: BTreeMap<String, String>,
+        script: Option<(String, Vec<u8>)>,
     ) -> Result<Self, OpError> {
         if argv.is_empty() {
             return Err(OpError::usage("RUN has no command"));
         }
         let runtime = &parent.config.config;
-        let mut env = args;
-        env.extend(environment(&runtime.env));
+        let mut env = if env.is_empty() { environment(&runtime.env) } else { env };
         env.entry("PATH".to_owned()).or_insert_with(|| PATH.to_owned());
         let cwd = if runtime.working_dir.is_empty() { "/".to_owned() } else { runtime.working_dir.clone() };
         let user = runtime.user.clone().filter(|user| !user.is_empty()).unwrap_or_else(|| "0:0".to_owned());
         let policy = format!("{}/1", world.executor.name());
-        Ok(Self { argv, env, script, cwd, user, network: Network::Host, mounts: Vec::new(), policy, parent })
+        Ok(Self {
+            argv,
+            env,
+            proxy: BTreeMap::new(),
+            script,
+            cwd,
+            user,
+            network: Network::Host,
+            mounts: Vec::new(),
+            policy,
+            parent,
+        })
+    }
+
+    /// The same with proxy variables, which the program sees and the key does not.
+    pub(crate) fn with_proxy(mut self, proxy: BTreeMap<String, String>) -> Self {
+        self.proxy = proxy;
+        self
     }
 
     /// The same with more environment, which counts over the image's.
@@ -84,7 +99,7 @@ impl Run {
             Network::Host => "host",
         };
         let mut manifest = KeyManifest::new("run/1").list("command", &self.argv);
-        if let Some(script) = &self.script {
+        if let Some((_, script)) = &self.script {
             manifest = manifest.text("here-document", String::from_utf8_lossy(script));
         }
         manifest
@@ -109,8 +124,8 @@ impl Run {
             file("/etc/hosts", hosts.as_bytes(), 0o644),
             file("/etc/hostname", format!("{HOSTNAME}\n").as_bytes(), 0o644),
         ];
-        if let Some(script) = &self.script {
-            mounts.push(file(SCRIPT, script, 0o755));
+        if let Some((path, script)) = &self.script {
+            mounts.push(file(path, script, 0o755));
         }
         if self.network == Network::None {
             mounts.push(file("/etc/resolv.conf", b"", 0o644));
@@ -140,8 +155,8 @@ impl Run {
             mounts.push(file(&apt, format!("Acquire::https::CaInfo \"{path}\";\n").as_bytes(), 0o644));
             set("APT_CONFIG", apt);
         }
-        for (name, value) in world.machine.origins.client_env() {
-            set(&name, value);
+        for (name, value) in world.machine.client_env.iter().chain(&self.proxy) {
+            set(name, value.clone());
         }
         mounts
     }
@@ -158,19 +173,19 @@ fn prepare(world: &World, run: &Run) -> Result<(BTreeMap<String, String>, Accoun
     env.entry("HOME".to_owned()).or_insert_with(|| account.home.clone());
     env.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| SOURCE_DATE_EPOCH.to_string());
     let mut mounts = run.surroundings(world, &mut env);
-    if run.network == Network::Host {
-        let view = world.rootfs(&run.parent.layers)?;
-        let release = crate::content::read_in_layers(world, &run.parent.layers, &view, &"etc/os-release".into())?;
-        let release = String::from_utf8_lossy(&release.unwrap_or_default()).into_owned();
-        if view.get(&"etc/apt/sources.list.d".into()).is_some()
-            && let Some(sources) = world.machine.origins.apt_sources_for_release(&release)
-        {
-            mounts.push(Mount {
-                target: "/etc/apt/sources.list.d/tbuild.sources".to_owned(),
-                source: MountSource::Content { bytes: sources.into_bytes(), mode: 0o644 },
-                read_only: true,
-            });
-        }
+    if run.network == Network::Host
+        && let Some(base) = &run.parent.packages
+    {
+        let keyring = format!("/usr/share/keyrings/{}-archive-keyring.gpg", base.distribution);
+        let suites = base.suites();
+        let sources =
+            tbuild_fetch::apt_sources_for(&world.machine.origins, &base.distribution, &suites, &base.components, &keyring)
+                .map_err(|error| OpError::unreachable(&error))?;
+        mounts.push(Mount {
+            target: "/etc/apt/sources.list.d/tbuild.sources".to_owned(),
+            source: MountSource::Content { bytes: sources.into_bytes(), mode: 0o644 },
+            read_only: true,
+        });
     }
     mounts.extend(run.mounts.iter().cloned());
     Ok((env, account, mounts))

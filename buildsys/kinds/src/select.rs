@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tbuild_digest::{Encoder, TreeDigest, ContentHash as _};
-use tbuild_dockerfile::glob_matches;
+use tbuild_dockerfile::{Glob, has_wildcards};
 use tbuild_realise::OpError;
 use tbuild_tree::{Entry, Node, Rootfs, Tree, TreePath};
 
@@ -90,14 +90,14 @@ pub(crate) fn select(tree: &Arc<Tree>, sources: &[String], what: &str) -> Result
 
 fn matches(tree: &Tree, view: &Rootfs, source: &str) -> Vec<TreePath> {
     let path = TreePath::clean(source.as_bytes());
-    if !source.contains(['*', '?', '[', '\\']) {
+    if !has_wildcards(source) {
         let there = path.is_root() || view.resolve(&path, true).is_ok_and(|resolved| resolved.entry.is_some());
         return if there { vec![path] } else { Vec::new() };
     }
-    let pattern = String::from_utf8_lossy(path.as_bytes()).into_owned();
+    let Ok(pattern) = Glob::new(source.trim_start_matches('/')) else { return Vec::new() };
     let entries = tree.entries().iter().filter(|entry| !entry.path.is_root());
     entries
-        .filter(|entry| glob_matches(&pattern, &String::from_utf8_lossy(entry.path.as_bytes())))
+        .filter(|entry| pattern.matches(entry.path.as_bytes()))
         .map(|entry| entry.path.clone())
         .collect()
 }

@@ -10,7 +10,7 @@ use tbuild_realise::{Context, Op, OpError, Output, Prepared};
 use tbuild_store_local::{Verdict, scan};
 use tbuild_tree::TreePath;
 
-use crate::filter::Filter;
+use crate::filter::{Filter, rules};
 use crate::world::blocking;
 use crate::{Place, TreeValue, World};
 
@@ -39,19 +39,21 @@ impl Folder {
                 break;
             }
         }
-        let ignored = IgnoreRules::parse(&text)
-            .map_err(|error| OpError::usage(format!("{what}: .dockerignore: {error}")))?;
-        let exclude = IgnoreRules::from_patterns(&filter.exclude);
+        let ignored = IgnoreRules::parse(&text).map_err(|findings| {
+            let first = findings.first().map(|finding| finding.message.clone()).unwrap_or_default();
+            OpError::usage(format!("{what}: .dockerignore: {first}"))
+        })?;
+        let exclude = rules(&filter.exclude)?;
         let mut encoder = Encoder::new();
         text.hash_content(&mut encoder);
         filter.exclude.hash_content(&mut encoder);
         let verdict = |at: &TreePath, folder: bool| {
-            let at = String::from_utf8_lossy(at.as_bytes());
-            let out = ignored.matches(&at, folder);
-            let gone = exclude.matches(&at, folder);
+            let at = at.as_bytes();
+            let out = ignored.matches(at);
+            let gone = exclude.matches(at);
             if !out && !gone {
                 Verdict::Keep
-            } else if folder && !gone && ignored.has_exceptions_below(&at) {
+            } else if folder && !gone && ignored.may_contain_exceptions_below(at) {
                 Verdict::Descend
             } else {
                 Verdict::Skip

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tbuild_dockerfile::{Command, Concrete, CopySource, Step as Instruction};
+use tbuild_dockerfile::{Concrete, CopySource, Diagnostic, Step as Instruction};
 use tbuild_graph::KeyManifest;
 use tbuild_oci::HistoryEntry;
 use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
@@ -32,6 +32,8 @@ pub(crate) struct Step {
     pub from: String,
     /// Run although it was run before.
     pub no_cache: bool,
+    /// Shows a finding about the instruction with its place in the Dockerfile.
+    pub shown: Arc<dyn Fn(&Diagnostic) -> OpError + Send + Sync>,
 }
 
 /// What `prepare` leaves for `run`.
@@ -50,7 +52,7 @@ impl Step {
             message: "a step's parent has no scope".to_owned(),
         })?;
         let concrete =
-            self.instruction.resolve(scope).map_err(|diagnostic| OpError::usage(diagnostic.to_string()))?;
+            self.instruction.resolve(scope).map_err(|finding| (self.shown)(&finding))?;
         Ok((parent, concrete, next))
     }
 
@@ -72,22 +74,23 @@ impl Step {
             Prepared::Action(Work { manifest, impure, force: self.no_cache, state: Box::new(state) })
         };
         match &concrete {
-            Concrete::Copy { from, sources, heredocs, dest, chown, chmod } => {
-                let from = match from {
-                    CopySource::Stage(_) => From::State(input(inputs, 1)?),
+            Concrete::Copy(copy) => {
+                let from = match copy.from {
+                    CopySource::Stage(_) => From::State(state_of(inputs, 1)?),
                     CopySource::Context | CopySource::Named(_) => match inputs.get(1).and_then(Output::get::<TreeValue>) {
                         Some(tree) => From::Tree(tree),
-                        None if sources.is_empty() => From::State(Arc::clone(&parent)),
+                        None if copy.sources.is_empty() => From::State(Arc::clone(&parent)),
                         None => From::State(state_of(inputs, 1)?),
                     },
                 };
                 let copy = Copy {
                     from,
-                    sources: sources.clone(),
-                    inline: heredocs.iter().map(|here| (here.name.clone(), here.bytes.clone())).collect(),
-                    dest: absolute(dest, &parent.config.config.working_dir),
-                    chown: chown.clone(),
-                    chmod: chmod.clone(),
+                    sources: copy.sources.clone(),
+                    inline: copy.heredocs.iter().map(|here| (here.name.clone(), here.bytes.clone())).collect(),
+                    dest: copy.dest.clone(),
+                    chown: copy.chown.clone(),
+                    chmod: copy.chmod.clone(),
+                    unpack: copy.unpack,
                     what: self.from.clone(),
                 };
                 let (manifest, prepared) = copy::prepare(&self.world, &parent, copy)?;
@@ -97,14 +100,10 @@ impl Step {
                 Some((manifest, tree)) => Ok(work(manifest, Vec::new(), State::Folder(tree))),
                 None => Ok(Prepared::Ready(Output::new(self.next(next, &concrete, None)))),
             },
-            Concrete::Run { command, args_in_env, shell, script } => {
-                let run = Run::new(
-                    &self.world,
-                    parent,
-                    arguments(command, shell, script.as_deref()),
-                    args_in_env.clone(),
-                    script.clone(),
-                )?;
+            Concrete::Run(command) => {
+                let script = command.script.clone().map(|script| (script.name, script.bytes));
+                let run = Run::new(&self.world, parent, command.argv.clone(), command.env.clone(), script)?
+                    .with_proxy(command.proxy.clone());
                 let manifest = run.manifest();
                 Ok(work(manifest, vec!["network".to_owned()], State::Run(Box::new(run))))
             }
@@ -119,25 +118,6 @@ fn state_of(inputs: &[Output], at: usize) -> Result<Arc<StateValue>, OpError> {
         return Ok(Arc::new(image.state.clone()));
     }
     input(inputs, at)
-}
-
-/// The program and its arguments.
-fn arguments(command: &Command, shell: &[String], script: Option<&[u8]>) -> Vec<String> {
-    match (command, script) {
-        (Command::Exec(arguments), _) => arguments.clone(),
-        (Command::Shell(line), _) => shell.iter().cloned().chain([line.clone()]).collect(),
-    }
-}
-
-/// A destination as an absolute path, its trailing slash kept.
-fn absolute(path: &str, workdir: &str) -> String {
-    if path.starts_with('/') {
-        return path.to_owned();
-    }
-    let folder = if workdir.is_empty() { "/" } else { workdir };
-    // A bare `.` is the folder itself.
-    let path = if path == "." { "" } else { path };
-    format!("{}/{path}", folder.trim_end_matches('/'))
 }
 
 #[async_trait]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tbuild_digest::{BlobDigest, DiffId, TreeDigest};
 use tbuild_dockerfile::Scope;
+use tbuild_fetch::BaseSpec;
 use tbuild_oci::ImageConfig;
 use tbuild_realise::{OpError, Output};
 use tbuild_tree::Tree;
@@ -48,6 +49,8 @@ pub struct StateValue {
     pub config: ImageConfig,
     /// The variables of the stage; none in a base.
     pub scope: Option<Scope>,
+    /// The packages that the lowest layer is made of, if it was made from packages: whose archive RUN may use.
+    pub packages: Option<Arc<BaseSpec>>,
 }
 
 /// A finished image.

@@ -26,10 +26,18 @@ pub struct Machine {
     pub resolv_conf: Vec<u8>,
     /// Which hosts serve the logical origins.
     pub origins: tbuild_fetch::Origins,
-    /// Where to log in to registries: whether Docker's own configuration may be read.
-    pub docker_credentials: bool,
-    /// The kubeconfig to use; none for the default.
-    pub kubeconfig: Option<PathBuf>,
+    /// What package clients of a RUN have to be told so that they use this machine's hosts.
+    pub client_env: BTreeMap<String, String>,
+    /// How HTTP is spoken: trust and proxies.
+    pub http: tbuild_fetch::HttpOptions,
+    /// The environment that git is run with.
+    pub git_env: BTreeMap<String, String>,
+    /// How registries are spoken to: trust, proxies, who logs in.
+    pub registry: tbuild_registry::RegistryOptions,
+    /// The kubeconfigs, merged as kubectl merges them.
+    pub kubeconfigs: Vec<PathBuf>,
+    /// The environment that helm is run with.
+    pub helm_env: BTreeMap<String, String>,
     /// `os/architecture` of this machine.
     pub platform: String,
 }
@@ -48,8 +56,6 @@ pub struct World {
     pub offline: bool,
     /// Whether lockfiles may not be written.
     pub frozen: bool,
-    /// Values of `--secret`s and such never come here: they are given to the step alone.
-    pub environment: BTreeMap<String, String>,
     /// What helm is started under, so that it dies with tbuild.
     pub launcher: Vec<String>,
     indexes: Mutex<HashMap<DiffId, Arc<LayerIndex>>>,
@@ -65,7 +71,6 @@ impl World {
             project,
             offline: false,
             frozen: false,
-            environment: BTreeMap::new(),
             launcher: Vec::new(),
             indexes: Mutex::default(),
         }
@@ -136,4 +141,13 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, OpError> + Send + 'static,
 ) -> Result<T, OpError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| OpError::internal(&error))?
+}
+
+/// Gives a thread of its own to work that drives a future there: borrowed progress callbacks make one that
+/// cannot move between threads.
+pub(crate) async fn driven<T: Send + 'static>(
+    work: impl FnOnce(&tokio::runtime::Handle) -> Result<T, OpError> + Send + 'static,
+) -> Result<T, OpError> {
+    let handle = tokio::runtime::Handle::current();
+    blocking(move || work(&handle)).await
 }

@@ -11,7 +11,7 @@ mod run;
 mod state;
 
 pub use event::{Event, EventSink, Status, Summary};
-pub use op::{Context, Effect, Op, OpError, Output, Prepared, Work};
+pub use op::{chain as message, Context, Effect, Op, OpError, Output, Prepared, Work};
 pub use record::{Last, Record, last, read_record};
 pub use run::{Failure, Options, Outcome, realise};
 pub use state::{NodeState, Transition, Tracker};

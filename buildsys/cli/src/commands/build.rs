@@ -1,0 +1,221 @@
+//! `tbuild build CONTEXT`: any Dockerfile, with docker build's flags.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tbuild_dockerfile::Platform;
+use tbuild_kinds::adhoc::{self, Build};
+use tbuild_kinds::export::{self, Format};
+use tbuild_kinds::{ImageValue, Nodes, PushValue};
+
+use crate::args::Global;
+use crate::engine::Engine;
+use crate::error::CliError;
+use crate::project::Project;
+
+/// Where an image goes besides the store.
+#[derive(Debug, Clone, clap::Args)]
+pub struct OutputArguments {
+    /// Push it to the registry of its name
+    #[arg(long)]
+    pub push: bool,
+    /// Hand it to the Docker Engine
+    #[arg(long)]
+    pub load: bool,
+    /// Write it: type=oci|docker|local|tar,dest=PATH[,tar=false]; may be repeated
+    #[arg(short = 'o', long, value_name = "SPEC")]
+    pub output: Vec<String>,
+}
+
+/// One place to write an image to.
+pub struct OutputSpec {
+    format: Format,
+    dest: PathBuf,
+}
+
+impl OutputArguments {
+    /// Reads the specifications.
+    pub fn parse(&self) -> Result<Vec<OutputSpec>, CliError> {
+        self.output.iter().map(|text| parse(text)).collect()
+    }
+}
+
+fn parse(text: &str) -> Result<OutputSpec, CliError> {
+    let wrong = |why: &str| CliError::usage(format!("--output {text}: {why}")).hint("type=oci|docker|local|tar,dest=PATH[,tar=false]");
+    let mut fields = BTreeMap::new();
+    if text.contains('=') {
+        for field in text.split(',') {
+            let (name, value) = field.split_once('=').ok_or_else(|| wrong(&format!("{field} has no value")))?;
+            fields.insert(name, value);
+        }
+    } else {
+        // As with docker build, a bare path is a folder.
+        fields.insert("type", "local");
+        fields.insert("dest", text);
+    }
+    let as_tar = match fields.get("tar").copied() {
+        None | Some("true") => true,
+        Some("false") => false,
+        Some(_) => return Err(wrong("tar is true or false")),
+    };
+    let format = match fields.get("type").copied() {
+        Some("oci") if as_tar => Format::OciArchive,
+        Some("oci") => Format::OciFolder,
+        Some("docker") => Format::DockerArchive,
+        Some("local") => Format::Folder,
+        Some("tar") => Format::Tar,
+        Some(other) => return Err(wrong(&format!("there is no type {other}"))),
+        None => return Err(wrong("it has no type")),
+    };
+    if let Some(unknown) = fields.keys().find(|name| !["type", "dest", "tar"].contains(*name)) {
+        return Err(wrong(&format!("there is no field {unknown}")));
+    }
+    let dest = fields.get("dest").ok_or_else(|| wrong("it has no dest"))?;
+    Ok(OutputSpec { format, dest: PathBuf::from(dest) })
+}
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The build context: a folder
+    #[arg(value_name = "CONTEXT")]
+    context: PathBuf,
+    /// The Dockerfile [default: CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Its name; may be repeated
+    #[arg(short, long, value_name = "NAME[:TAG]")]
+    tag: Vec<String>,
+    /// The stage to build [default: the last]
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// A value for an ARG; without a value, that of the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// A named context
+    #[arg(long, value_name = "NAME=PATH")]
+    build_context: Vec<String>,
+    /// A label
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// The platform: os/architecture
+    #[arg(long)]
+    platform: Option<String>,
+    /// Run steps although they were run before
+    #[arg(long)]
+    no_cache: bool,
+    /// Write the image's ID to a file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+fn pair(flag: &str, text: &str) -> Result<(String, String), CliError> {
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| CliError::usage(format!("{flag} {text}: NAME=VALUE is expected")))
+}
+
+impl Arguments {
+    fn build(&self, start: &Path) -> Result<Build, CliError> {
+        let context = start.join(&self.context);
+        if !context.is_dir() {
+            return Err(CliError::usage(format!("the build context {} is no folder", self.context.display())));
+        }
+        let file = self.file.as_ref().map_or_else(|| context.join("Dockerfile"), |file| start.join(file));
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| CliError::usage(format!("cannot read {}: {error}", file.display())))?;
+        let platform = match &self.platform {
+            Some(platform) => Platform::parse(platform)
+                .ok_or_else(|| CliError::usage(format!("--platform {platform}: os/architecture is expected")))?,
+            None => Platform::default(),
+        };
+        let args = self.build_arg.iter().filter_map(|text| match text.split_once('=') {
+            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+            None => std::env::var(text).ok().map(|value| (text.clone(), value)),
+        });
+        let contexts = self.build_context.iter().map(|text| {
+            let (name, path) = pair("--build-context", text)?;
+            Ok((name, start.join(path)))
+        });
+        Ok(Build {
+            context,
+            file,
+            text,
+            target: self.target.clone(),
+            args: args.collect(),
+            contexts: contexts.collect::<Result<_, CliError>>()?,
+            labels: self.label.iter().map(|text| pair("--label", text)).collect::<Result<_, _>>()?,
+            platform,
+            no_cache: self.no_cache,
+        })
+    }
+}
+
+/// Runs it.
+pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
+    let project = Project::load_or_empty(global)?;
+    let outputs = arguments.output.parse()?;
+    let start = global.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+    let start = std::path::absolute(start).map_err(|error| CliError::internal(&error))?;
+    let mut build = arguments.build(&start)?;
+    let engine = Engine::new(global, project)?;
+    if arguments.platform.is_none() {
+        build.platform = Platform::parse(&engine.world.machine.platform).unwrap_or_default();
+    }
+    let mut graph = Nodes::new();
+    let mut pipeline = engine.pipeline();
+    let show = engine.show();
+    let image = adhoc::add(&engine.world, &mut graph, &build, &mut pipeline, &show)?;
+    let mut targets = vec![image];
+    if arguments.output.push {
+        if arguments.tag.is_empty() {
+            return Err(CliError::usage("--push needs a name: -t REGISTRY/REPOSITORY:TAG"));
+        }
+        for (number, tag) in arguments.tag.iter().enumerate() {
+            targets.push(pipeline.push_as(&mut graph, image, &format!("build {number}"), tag)?);
+        }
+    }
+    drop(pipeline);
+    let outcome = engine.realise(Arc::new(graph), &targets).await?;
+    if global.dry_run {
+        return Ok(0);
+    }
+    let value = outcome.outputs.get(&image).and_then(|output| output.get::<ImageValue>());
+    let value = value.ok_or_else(|| CliError::failed("the image was not built"))?;
+    deliver(&engine, &value, &arguments.tag, &outputs, arguments.output.load).await?;
+    if let Some(file) = &arguments.iidfile {
+        std::fs::write(start.join(file), value.id.to_string())
+            .map_err(|error| CliError::failed(format!("cannot write {}: {error}", file.display())))?;
+    }
+    if !global.json {
+        crate::output::line(value.id);
+        for pushed in targets[1..].iter().filter_map(|node| outcome.outputs.get(node)?.get::<PushValue>()) {
+            crate::output::line(&pushed.reference);
+        }
+    }
+    Ok(0)
+}
+
+/// Writes an image where it is wanted, and hands it to the Docker Engine if asked.
+pub async fn deliver(
+    engine: &Engine,
+    image: &ImageValue,
+    names: &[String],
+    outputs: &[OutputSpec],
+    load: bool,
+) -> Result<(), CliError> {
+    for output in outputs {
+        let (world, image, names) = (Arc::clone(&engine.world), image.clone(), names.to_vec());
+        let (format, dest) = (output.format, output.dest.clone());
+        let written = tokio::task::spawn_blocking(move || export::write(&world, &image, &names, format, &dest));
+        written.await.map_err(|error| CliError::internal(&error))??;
+    }
+    if load {
+        let (world, image, names) = (Arc::clone(&engine.world), image.clone(), names.to_vec());
+        export::load(world, image, names, std::env::var("DOCKER_HOST").ok()).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! `tbuild image NAME`: one image of tbuild.toml.
+
+use std::sync::Arc;
+
+use tbuild_config::{Kind, NodeRef};
+use tbuild_kinds::{ImageValue, Nodes, PushValue};
+
+use crate::args::Global;
+use crate::engine::Engine;
+use crate::error::CliError;
+use crate::project::Project;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The images
+    #[arg(required = true)]
+    names: Vec<String>,
+    #[command(flatten)]
+    output: super::build::OutputArguments,
+}
+
+/// Runs it.
+pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
+    let project = Project::load(global)?;
+    if let Some(name) = arguments.names.iter().find(|name| !project.config.images.contains_key(*name)) {
+        let known: Vec<&str> = project.config.images.keys().map(String::as_str).collect();
+        return Err(CliError::usage(format!("there is no image {name} in tbuild.toml")).hint(format!("images: {}", known.join(", "))));
+    }
+    let outputs = arguments.output.parse()?;
+    let engine = Engine::new(global, project)?;
+    let mut graph = Nodes::new();
+    let (mut images, mut pushes) = (Vec::new(), Vec::new());
+    let mut pipeline = engine.pipeline();
+    for name in &arguments.names {
+        images.push(pipeline.node(&mut graph, &NodeRef::new(Kind::Image, name))?);
+        if arguments.output.push {
+            pushes.push(pipeline.push(&mut graph, name)?);
+        }
+    }
+    pipeline.finish(&mut graph)?;
+    drop(pipeline);
+    let targets: Vec<_> = images.iter().chain(&pushes).copied().collect();
+    let outcome = engine.realise(Arc::new(graph), &targets).await?;
+    if global.dry_run {
+        return Ok(0);
+    }
+    for (name, node) in arguments.names.iter().zip(&images) {
+        let Some(image) = outcome.outputs.get(node).and_then(|output| output.get::<ImageValue>()) else { continue };
+        let config = &engine.project.config.images[name];
+        let names: Vec<String> = config.tags.iter().map(|tag| format!("{}:{tag}", config.repository)).collect();
+        super::build::deliver(&engine, &image, &names, &outputs, arguments.output.load).await?;
+        if !global.json {
+            crate::output::line(image.id);
+        }
+    }
+    for node in &pushes {
+        if let Some(pushed) = outcome.outputs.get(node).and_then(|output| output.get::<PushValue>())
+            && !global.json
+        {
+            crate::output::line(&pushed.reference);
+        }
+    }
+    Ok(0)
+}

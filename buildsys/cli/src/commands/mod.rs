@@ -1,0 +1,77 @@
+//! The commands, one file each.
+
+pub mod artifact;
+pub mod build;
+pub mod chart;
+pub mod cluster;
+pub mod completions;
+pub mod graph;
+pub mod image;
+pub mod lock;
+pub mod log;
+pub mod node;
+pub mod plan;
+pub mod registry;
+pub mod store;
+pub mod target;
+pub mod tool;
+pub mod why;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Command};
+use crate::error::CliError;
+
+/// Reads the command line, runs the command, and says how it went.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _gone = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            CliError::internal(&error).show();
+            return ExitCode::from(70);
+        }
+    };
+    let result = runtime.block_on(dispatch(cli));
+    // What still blocks (a wait for another process's lock) must not keep a finished program.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            if !error.message.is_empty() {
+                error.show();
+            }
+            ExitCode::from(error.code)
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<u8, CliError> {
+    let global = &cli.global;
+    match &cli.command {
+        None => target::run(global, &cli.targets, &cli.rest).await,
+        Some(Command::Cluster(arguments)) => cluster::run(global, arguments).await,
+        Some(Command::Build(arguments)) => build::run(global, arguments).await,
+        Some(Command::Image(arguments)) => image::run(global, arguments).await,
+        Some(Command::Artifact(arguments)) => artifact::run(global, arguments).await,
+        Some(Command::Chart(arguments)) => chart::run(global, arguments).await,
+        Some(Command::Plan(arguments)) => plan::run(global, arguments).await,
+        Some(Command::Why(arguments)) => why::run(global, arguments).await,
+        Some(Command::Graph(arguments)) => graph::run(global, arguments).await,
+        Some(Command::Log(arguments)) => log::run(global, arguments),
+        Some(Command::Lock(arguments)) => lock::run(global, arguments).await,
+        Some(Command::Registry(arguments)) => registry::run(global, arguments).await,
+        Some(Command::Store(arguments)) => store::run(global, arguments),
+        Some(Command::Tool(arguments)) => tool::run(global, arguments).await,
+        Some(Command::Node(arguments)) => node::run(global, arguments).await,
+        Some(Command::Completions(arguments)) => Ok(completions::run(arguments)),
+    }
+}

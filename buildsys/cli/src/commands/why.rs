@@ -1,0 +1,106 @@
+//! `tbuild why NODE`: why it would run now, or why it ran last.
+
+use std::sync::Arc;
+
+use tbuild_graph::{Change, KeyManifest, NodeId, explain};
+use tbuild_kinds::{Nodes, compare_listings, read_listing};
+use tbuild_realise::{Status, last, read_record};
+use tbuild_store::Store;
+
+use crate::args::Global;
+use crate::engine::Engine;
+use crate::error::CliError;
+use crate::output::line;
+use crate::project::Project;
+
+/// How many changed files are named.
+const FILES: usize = 10;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The node: image:X, artifact:X, step:X/STAGE/N, or a bare name
+    node: String,
+}
+
+/// The differences between two manifests, in words; files by name.
+pub fn describe(store: &dyn Store, old: &KeyManifest, new: &KeyManifest) -> Vec<String> {
+    let mut lines = Vec::new();
+    for change in explain(old, new) {
+        let Change::Files { field, old, new } = &change else {
+            lines.push(change.to_string());
+            continue;
+        };
+        let listing = |digest| read_listing(store, digest).ok().flatten();
+        let (Some(before), Some(after)) = (listing(old), listing(new)) else {
+            lines.push(change.to_string());
+            continue;
+        };
+        let files = compare_listings(&before, &after);
+        for file in files.iter().take(FILES) {
+            lines.push(format!("{field}: {} ({})", file.path, file.what));
+        }
+        if files.len() > FILES {
+            lines.push(format!("{field}: and {} files more", files.len() - FILES));
+        }
+    }
+    lines
+}
+
+/// The nodes that `wanted` names: itself, or, for a step, whatever has it.
+fn add(engine: &Engine, graph: &mut Nodes, wanted: &str) -> Result<NodeId, CliError> {
+    let mut pipeline = engine.pipeline();
+    if let Some(step) = wanted.strip_prefix("step:") {
+        let image = step.split('/').next().unwrap_or_default();
+        pipeline.node(graph, &tbuild_config::NodeRef::new(tbuild_config::Kind::Image, image))?;
+        return graph.find(wanted).ok_or_else(|| {
+            let steps: Vec<&str> = graph.iter().map(|(_, vertex)| vertex.name.as_str()).filter(|name| name.starts_with("step:")).collect();
+            CliError::usage(format!("there is no {wanted}")).hint(format!("steps: {}", steps.join(", ")))
+        });
+    }
+    let nodes = super::target::find(&engine.project, &[wanted.to_owned()])?;
+    let mut found = None;
+    for node in &nodes {
+        found = Some(pipeline.node(graph, node)?);
+    }
+    found.ok_or_else(|| CliError::usage(format!("there is no {wanted}")))
+}
+
+/// Runs it.
+pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
+    let engine = Engine::new(global, Project::load(global)?)?;
+    let mut graph = Nodes::new();
+    let target = add(&engine, &mut graph, &arguments.node)?;
+    let graph = Arc::new(graph);
+    let outcome = super::plan::look(&engine, &graph, &[target]).await?;
+    if !outcome.failures.is_empty() {
+        return Ok(crate::error::show_failures(&outcome.failures));
+    }
+    let pending: Vec<NodeId> =
+        outcome.statuses.iter().filter(|(_, status)| **status == Status::WouldRun).map(|(node, _)| *node).collect();
+    for node in &pending {
+        line(format!("{} would run:", graph.get(*node).name));
+        for reason in super::plan::reasons(&engine, &graph, &outcome, *node) {
+            line(format!("  {reason}"));
+        }
+    }
+    if !pending.is_empty() {
+        return Ok(0);
+    }
+    line(format!("{} is up to date", graph.get(target).name));
+    let store = engine.world.store.as_ref();
+    for node in graph.closure(&[target]).map_err(|error| CliError::usage(error.to_string()))? {
+        let name = &graph.get(node).name;
+        let Some(known) = last(store, name)? else { continue };
+        let Some(previous) = known.previous else { continue };
+        let (Some(before), Some(now)) = (read_record(store, &previous)?, read_record(store, &known.key)?) else { continue };
+        let changes = describe(store, &before.manifest, &now.manifest);
+        if !changes.is_empty() {
+            line(format!("{name} last changed because:"));
+            for change in changes {
+                line(format!("  {change}"));
+            }
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,247 @@
+//! What every command that realises nodes shares: the store, the machine, the run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tbuild_dockerfile::Diagnostic;
+use tbuild_exec::Cancel;
+use tbuild_fetch::{HttpOptions, MachineConfig, Origins};
+use tbuild_graph::NodeId;
+use tbuild_kinds::{FileValue, Machine, Nodes, Show, World, pipeline::Pipeline};
+use tbuild_realise::{Options, Outcome, realise};
+use tbuild_registry::{Credentials, Proxies, RegistryOptions};
+use tbuild_sandbox::Sandbox;
+use tbuild_store::Store;
+use tbuild_store_local::LocalStore;
+
+use crate::args::Global;
+use crate::error::{CliError, show_failures};
+use crate::project::Project;
+use crate::report::{Report, colored};
+
+/// Where the store is.
+pub fn store_path(global: &Global) -> PathBuf {
+    if let Some(path) = &global.store {
+        return std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    }
+    cache_folder().join("tbuild")
+}
+
+fn cache_folder() -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("XDG_CACHE_HOME")
+        .or_else(|| variable("HOME").map(|home| home.join(".cache")))
+        .unwrap_or_else(|| PathBuf::from("/var/cache"))
+}
+
+/// Where a node's data is: beside the store, so that a test's store has a node of its own.
+pub fn node_data(global: &Global) -> PathBuf {
+    let mut folder = store_path(global).into_os_string();
+    folder.push("-node");
+    PathBuf::from(folder)
+}
+
+/// The kubeconfigs to use: KUBECONFIG's, else the node's of this store, else the user's.
+pub fn kubeconfigs(global: &Global) -> Vec<PathBuf> {
+    if let Some(list) = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) {
+        return std::env::split_paths(&list).collect();
+    }
+    let own = node_data(global).join("kubeconfig");
+    if own.exists() {
+        return vec![own];
+    }
+    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config"));
+    home.into_iter().filter(|file| file.exists()).collect()
+}
+
+/// Opens the store.
+pub fn open_store(global: &Global) -> Result<LocalStore, CliError> {
+    LocalStore::open(&store_path(global)).map_err(|error| CliError::internal(&error))
+}
+
+/// The machine's trusted certificates as one PEM bundle.
+fn ca_bundle(env: &BTreeMap<String, String>) -> Option<Vec<u8>> {
+    let named = env.get("SSL_CERT_FILE").cloned();
+    let usual = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+    named.into_iter().chain(usual.map(str::to_owned)).find_map(|path| std::fs::read(path).ok())
+}
+
+fn machine(global: &Global) -> Result<Machine, CliError> {
+    let env: BTreeMap<String, String> = std::env::vars().collect();
+    let config = MachineConfig::read(Path::new("/"), &env).map_err(|error| CliError::internal(&error))?;
+    let origins = Origins::from_machine(&config).map_err(|error| CliError::usage(crate::error::chain(&error)))?;
+    let client_env =
+        tbuild_fetch::client_env(&config).map_err(|error| CliError::usage(crate::error::chain(&error)))?;
+    let http = HttpOptions::from_machine(&config);
+    let registry = RegistryOptions {
+        credentials: match env.get("DOCKER_CONFIG").map(PathBuf::from).or_else(|| env.get("HOME").map(|home| Path::new(home).join(".docker"))) {
+            Some(folder) => Credentials::DockerConfig(folder.join("config.json")),
+            None => Credentials::Anonymous,
+        },
+        ca_file: http.ca_file.clone(),
+        ca_dir: http.ca_dir.clone(),
+        proxies: Proxies {
+            http: http.proxies.http.clone(),
+            https: http.proxies.https.clone(),
+            no_proxy: http.proxies.no_proxy.clone(),
+        },
+        ..RegistryOptions::default()
+    };
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    Ok(Machine {
+        ca_bundle: ca_bundle(&env),
+        resolv_conf: std::fs::read("/etc/resolv.conf").unwrap_or_default(),
+        origins,
+        client_env,
+        http,
+        registry,
+        git_env: env.clone(),
+        kubeconfigs: kubeconfigs(global),
+        helm_env: helm_env(global, &env),
+        platform: format!("linux/{architecture}"),
+    })
+}
+
+/// helm's environment: folders of its own, and what credential plugins need.
+fn helm_env(global: &Global, env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let folder = store_path(global).join("scratch/helm");
+    let mut own = BTreeMap::new();
+    for (name, sub) in [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")] {
+        own.insert(name.to_owned(), folder.join(sub).display().to_string());
+    }
+    for name in ["PATH", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"] {
+        if let Some(value) = env.get(name) {
+            own.insert(name.to_owned(), value.clone());
+        }
+    }
+    own
+}
+
+/// The program itself, whatever has become of its file.
+pub fn myself() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
+}
+
+/// A command's surroundings.
+pub struct Engine {
+    /// The options.
+    pub global: Global,
+    /// The project.
+    pub project: Project,
+    /// What ops share.
+    pub world: Arc<World>,
+    /// The view.
+    pub report: Report,
+    /// Set by Ctrl-C.
+    pub cancel: Cancel,
+}
+
+impl Engine {
+    /// Opens the store and looks at the machine.
+    pub fn new(global: &Global, project: Project) -> Result<Self, CliError> {
+        let store = Arc::new(open_store(global)?);
+        let executor = Arc::new(Sandbox::new(myself()));
+        let mut world = World::new(store, executor, machine(global)?, project.folder.clone());
+        world.offline = global.offline;
+        world.frozen = global.frozen;
+        // helm dies with the thread that started it, and so with tbuild, even on kill -9.
+        world.launcher = ["setpriv", "--pdeathsig", "KILL", "--"].map(str::to_owned).to_vec();
+        let engine = Self {
+            global: global.clone(),
+            project,
+            world: Arc::new(world),
+            report: Report::new(global),
+            cancel: Cancel::new(),
+        };
+        engine.listen();
+        Ok(engine)
+    }
+
+    /// Ctrl-C and SIGTERM cancel; what runs ends within moments, and nothing half-made is left.
+    fn listen(&self) {
+        use tokio::signal::unix::{SignalKind, signal};
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+            let cancel = self.cancel.clone();
+            if let Ok(mut stream) = signal(kind) {
+                #[expect(clippy::let_underscore_future, reason = "it lives as long as the program")]
+                let _ = tokio::spawn(async move {
+                    let mut count = 0;
+                    while stream.recv().await.is_some() {
+                        cancel.cancel();
+                        count += 1;
+                        if count > 2 {
+                            // Asked three times: leave at once. Sandboxes die with us.
+                            #[expect(clippy::exit, reason = "the user insists")]
+                            std::process::exit(130);
+                        }
+                    }
+                });
+            }
+        }
+    }
+
+    /// How findings about Dockerfiles are shown.
+    pub fn show(&self) -> Show {
+        let color = colored(self.global.color, std::env::var_os("NO_COLOR").is_some());
+        Arc::new(move |file: &str, text: &str, finding: &Diagnostic| {
+            tbuild_config::render(finding, text, file, color)
+        })
+    }
+
+    /// A pipeline over the project's configuration.
+    pub fn pipeline(&self) -> Pipeline<'_> {
+        Pipeline::new(&self.world, &self.project.config, self.show())
+    }
+
+    /// How the options say that nodes are realised.
+    pub fn options(&self) -> Options {
+        Options {
+            jobs: self
+                .global
+                .jobs
+                .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+            keep_going: self.global.keep_going,
+            plan_only: self.global.dry_run,
+        }
+    }
+
+    /// Realises targets. Failures have been shown when this returns; the exit code is in the error.
+    pub async fn realise(&self, graph: Arc<Nodes>, targets: &[NodeId]) -> Result<Outcome, CliError> {
+        self.realise_with(graph, targets, self.options()).await
+    }
+
+    /// The same with other options.
+    pub async fn realise_with(&self, graph: Arc<Nodes>, targets: &[NodeId], options: Options) -> Result<Outcome, CliError> {
+        let store = Arc::clone(&self.world.store) as Arc<dyn Store>;
+        let run = realise(Arc::clone(&graph), targets, store, self.report.sink(), self.cancel.clone(), options);
+        let outcome = run.await.map_err(|error| CliError::usage(error.to_string()))?;
+        self.report.finish();
+        if self.global.dry_run || self.global.why {
+            crate::commands::plan::print(self, &graph, &outcome);
+        }
+        if !outcome.failures.is_empty() {
+            let code = show_failures(&outcome.failures);
+            return Err(CliError { message: String::new(), hints: Vec::new(), code, rendered: true });
+        }
+        if self.cancel.is_cancelled() {
+            return Err(CliError { message: "cancelled".to_owned(), hints: Vec::new(), code: 130, rendered: false });
+        }
+        Ok(outcome)
+    }
+}
+
+/// The project's helm, realised if it has to be.
+pub async fn helm(engine: &Engine) -> Result<tbuild_helm::Helm, CliError> {
+    let mut graph = Nodes::new();
+    let wanted = tbuild_config::NodeRef::new(tbuild_config::Kind::Tool, "helm");
+    let node = engine.pipeline().node(&mut graph, &wanted)?;
+    let outcome = engine.realise(Arc::new(graph), &[node]).await?;
+    let file = outcome.outputs.get(&node).and_then(|output| output.get::<FileValue>());
+    let file = file.ok_or_else(|| CliError::usage("there is no tool helm"))?;
+    Ok(tbuild_kinds::helm_program(&engine.world, &file))
+}

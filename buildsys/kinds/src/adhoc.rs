@@ -1,0 +1,100 @@
+//! Any Dockerfile, without a tbuild.toml: what `tbuild build` builds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tbuild_dockerfile::Platform;
+use tbuild_graph::{NodeId, NodeKind};
+use tbuild_realise::OpError;
+
+use crate::filter::Filter;
+use crate::recipe::{Names, Nodes, Recipe, Show, defect, ignore_files};
+use crate::source::Folder;
+use crate::{World, pipeline};
+
+/// One build.
+#[derive(Debug, Clone, Default)]
+pub struct Build {
+    /// The context folder.
+    pub context: PathBuf,
+    /// The Dockerfile.
+    pub file: PathBuf,
+    /// Its text.
+    pub text: String,
+    /// `--target`.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub args: BTreeMap<String, String>,
+    /// `--build-context NAME=PATH`.
+    pub contexts: BTreeMap<String, PathBuf>,
+    /// `--label`.
+    pub labels: Vec<(String, String)>,
+    /// `--platform`.
+    pub platform: Platform,
+    /// `--no-cache`.
+    pub no_cache: bool,
+}
+
+/// Adds the build's nodes; its image is called `image:build`.
+pub fn add(
+    world: &Arc<World>,
+    graph: &mut Nodes,
+    build: &Build,
+    fallback: &mut pipeline::Pipeline<'_>,
+    show: &Show,
+) -> Result<NodeId, OpError> {
+    let recipe = Recipe {
+        name: "build".to_owned(),
+        file: build.file.display().to_string(),
+        text: build.text.clone(),
+        target: build.target.clone(),
+        args: build.args.clone(),
+        platform: build.platform.clone(),
+        labels: build.labels.clone(),
+        no_cache: build.no_cache,
+    };
+    let mut names = BuildNames { world, build, fallback };
+    recipe.add(world, graph, &mut names, show)
+}
+
+struct BuildNames<'a, 'b> {
+    world: &'a Arc<World>,
+    build: &'a Build,
+    fallback: &'a mut pipeline::Pipeline<'b>,
+}
+
+impl BuildNames<'_, '_> {
+    fn folder(&self, graph: &mut Nodes, name: &str, path: &std::path::Path, ignore: Vec<PathBuf>) -> Result<NodeId, OpError> {
+        let name = format!("source:{name}");
+        if let Some(node) = graph.find(&name) {
+            return Ok(node);
+        }
+        let folder = Folder {
+            world: Arc::clone(self.world),
+            path: path.to_owned(),
+            ignore,
+            filter: Filter::default(),
+            what: name.clone(),
+        };
+        graph.add(NodeKind::Source, name, vec![], Box::new(folder)).map_err(|error| defect(&error))
+    }
+}
+
+impl Names for BuildNames<'_, '_> {
+    fn context(&mut self, graph: &mut Nodes) -> Result<NodeId, OpError> {
+        let ignore = ignore_files(&self.build.file, &self.build.context);
+        self.folder(graph, "build context", &self.build.context, ignore)
+    }
+
+    fn contexts(&self) -> BTreeSet<String> {
+        self.build.contexts.keys().cloned().collect()
+    }
+
+    fn named(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
+        match self.build.contexts.get(name) {
+            Some(path) => self.folder(graph, &format!("build context {name}"), path, vec![path.join(".dockerignore")]),
+            None => self.fallback.base(graph, name, &self.build.platform),
+        }
+    }
+}

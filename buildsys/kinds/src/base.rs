@@ -1,0 +1,217 @@
+//! Bases: images to start from.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tbuild_exec::Stream;
+use tbuild_fetch::{AptError, BaseSpec, Fetcher, Http, Verifier, build_base};
+use tbuild_graph::KeyManifest;
+use tbuild_lock::{BaseLock, Kind, file_name};
+use tbuild_oci::ImageConfig;
+use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
+use tbuild_store::Store as _;
+use tbuild_tree::Rootfs;
+
+use crate::run::keep;
+use crate::world::{blocking, driven};
+use crate::{LayerRef, StateValue, World};
+
+/// Nothing at all: FROM scratch.
+pub(crate) struct Scratch {
+    pub os: String,
+    pub architecture: String,
+}
+
+#[async_trait]
+impl Op for Scratch {
+    fn title(&self) -> String {
+        "start from nothing".to_owned()
+    }
+
+    async fn prepare(&self, _: &Context, _: &[Output]) -> Result<Prepared, OpError> {
+        let config = ImageConfig::scratch(&self.os, &self.architecture);
+        Ok(Prepared::Ready(Output::new(StateValue { layers: Vec::new(), config, scope: None, packages: None })))
+    }
+}
+
+/// A distribution's packages, unpacked and configured.
+pub(crate) struct Packages {
+    pub world: Arc<World>,
+    /// `debian:bookworm`.
+    pub name: String,
+    pub spec: BaseSpec,
+    pub architecture: String,
+    pub keyring: PathBuf,
+    /// Resolve again although there is a lock.
+    pub update: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Built {
+    layer: LayerRef,
+}
+
+impl Packages {
+    fn lock_path(&self) -> PathBuf {
+        self.world.project.join("lockfiles").join(file_name(Kind::Base, &self.name))
+    }
+
+    fn fetcher(&self) -> Result<Fetcher, OpError> {
+        Ok(Fetcher {
+            http: Http::new(&self.world.machine.http).map_err(|error| OpError::unreachable(&error))?,
+            origins: self.world.machine.origins.clone(),
+            store: Arc::clone(&self.world.store) as Arc<dyn tbuild_store::Store>,
+        })
+    }
+
+    /// The lock, if it is there and is of what tbuild.toml says.
+    fn read_lock(&self) -> Result<Option<BaseLock>, OpError> {
+        let path = self.lock_path();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(OpError::usage(format!("cannot read {}: {error}", path.display()))),
+        };
+        let lock = BaseLock::parse(&path.display().to_string(), &text)
+            .map_err(|error| OpError::Lock { message: error.to_string(), hints: Vec::new() })?;
+        let spec = BaseSpec {
+            distribution: lock.origin.clone(),
+            suite: lock.suite.clone(),
+            extra_suites: lock.extra_suites.clone(),
+            components: lock.components.clone(),
+            include: lock.include.clone(),
+            architecture: lock.architecture.clone(),
+        };
+        Ok((spec == self.spec).then_some(lock))
+    }
+
+    async fn lock(&self, cx: &Context) -> Result<BaseLock, OpError> {
+        if !self.update
+            && let Some(lock) = self.read_lock()?
+        {
+            return Ok(lock);
+        }
+        let message = |why: &str| format!("base {} is not locked, and {why}", self.name);
+        if self.world.frozen {
+            return Err(OpError::Lock { message: message("--frozen refuses to lock it"), hints: Vec::new() }
+                .hint(format!("run `tbuild lock 'base:{}'`", self.name)));
+        }
+        if self.world.offline {
+            return Err(OpError::Lock { message: message("--offline refuses to resolve it"), hints: Vec::new() });
+        }
+        cx.notice("resolving its packages: there is no lock yet");
+        let verifier = Verifier { gpgv: PathBuf::from("gpgv"), keyring: self.keyring.clone() };
+        let (fetcher, spec, cx) = (self.fetcher()?, self.spec.clone(), cx.clone());
+        let lock = driven(move |handle| {
+            let now = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs());
+            let progress = |_: &str, done: u64, total: Option<u64>| cx.progress("read indexes", done, total, true);
+            let resolved = handle.block_on(fetcher.resolve_base(&spec, &verifier, now, &progress));
+            resolved.map_err(|error| failure(&error))
+        })
+        .await?;
+        write(&self.lock_path(), &lock.to_text())?;
+        Ok(lock)
+    }
+}
+
+/// Writes a lockfile: whole, or not at all.
+pub(crate) fn write(path: &std::path::Path, text: &str) -> Result<(), OpError> {
+    let failed = |error: std::io::Error| OpError::usage(format!("cannot write {}: {error}", path.display()));
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    std::fs::write(file.path(), text).map_err(failed)?;
+    rustix::fs::chmod(file.path(), rustix::fs::Mode::from_raw_mode(0o644)).map_err(|error| failed(error.into()))?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+fn failure(error: &AptError) -> OpError {
+    match error {
+        AptError::Http { .. } | AptError::Origin(_) => OpError::unreachable(error),
+        _ => OpError::failed(error),
+    }
+}
+
+#[async_trait]
+impl Op for Packages {
+    fn title(&self) -> String {
+        format!("unpack and configure the packages of {}", self.name)
+    }
+
+    async fn prepare(&self, cx: &Context, _: &[Output]) -> Result<Prepared, OpError> {
+        let lock = self.lock(cx).await?;
+        let package = |package: &tbuild_lock::PackageLock| {
+            let role = if package.bootstrap { "bootstrap" } else { "include" };
+            format!("{} {} {} {role} {}", package.name, package.version, package.architecture, package.sha256)
+        };
+        let manifest = KeyManifest::new("base.packages/1")
+            .text("distribution", &lock.origin)
+            .text("architecture", &lock.architecture)
+            .text("policy", format!("{}/1", self.world.executor.name()))
+            .list("package", lock.packages.iter().map(package));
+        Ok(Prepared::Action(Work { manifest, impure: Vec::new(), force: false, state: Box::new(lock) }))
+    }
+
+    async fn run(
+        &self,
+        cx: &Context,
+        _: &[Output],
+        state: Box<dyn Any + Send + Sync>,
+    ) -> Result<serde_json::Value, OpError> {
+        let lock = *state
+            .downcast::<BaseLock>()
+            .map_err(|_| OpError::Internal { message: "a base's state is another's".to_owned() })?;
+        let lock = if self.world.offline {
+            lock
+        } else {
+            let (fetcher, cx) = (self.fetcher()?, cx.clone());
+            driven(move |handle| {
+                let total = lock.total_size();
+                let done = std::sync::Mutex::new(std::collections::HashMap::<String, u64>::new());
+                let progress = |name: &str, bytes: u64, _: Option<u64>| {
+                    if let Ok(mut done) = done.lock() {
+                        done.insert(name.to_owned(), bytes);
+                        cx.progress("download", done.values().sum(), Some(total), true);
+                    }
+                };
+                handle.block_on(fetcher.fetch_base(&lock, &progress)).map_err(|error| failure(&error))?;
+                Ok(lock)
+            })
+            .await?
+        };
+        let (world, cx) = (Arc::clone(&self.world), cx.clone());
+        let layer = blocking(move || {
+            let staging = world.store.stage()?;
+            let mut sink = |stream: Stream, bytes: &[u8]| cx.output(stream, bytes);
+            build_base(&lock, world.store.as_ref(), world.executor.as_ref(), staging.as_ref(), &mut sink, &cx.cancel)
+                .map_err(|error| OpError::failed(&error))?;
+            let captured = tbuild_sandbox::capture(staging.upper(), &Rootfs::default())
+                .map_err(|error| OpError::failed(&error))?;
+            keep(&world, staging, &captured.tree)
+        })
+        .await?;
+        serde_json::to_value(Built { layer }).map_err(|error| OpError::internal(&error))
+    }
+
+    async fn complete(&self, _: &Context, _: &[Output], result: &serde_json::Value) -> Result<Option<Output>, OpError> {
+        let Ok(built) = Built::deserialize(result) else { return Ok(None) };
+        if !self.world.has_layer(&built.layer)? {
+            return Ok(None);
+        }
+        let mut config = ImageConfig::scratch("linux", &self.architecture);
+        config.config.set_env("PATH", tbuild_dockerfile::DEFAULT_PATH);
+        config.config.cmd = vec!["bash".to_owned()];
+        config.history.push(tbuild_oci::HistoryEntry {
+            created_by: Some(format!("packages of {}", self.name)),
+            ..tbuild_oci::HistoryEntry::default()
+        });
+        let packages = Some(Arc::new(self.spec.clone()));
+        Ok(Some(Output::new(StateValue { layers: vec![built.layer], config, scope: None, packages })))
+    }
+}

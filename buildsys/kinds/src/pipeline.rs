@@ -1,0 +1,404 @@
+//! A configuration turned into a graph of ops.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tbuild_config::{Base, Config, Image, Kind, Network, NodeRef, Source, SourceOrigin, ToolOrigin, TreeInput, TreeRef};
+use tbuild_dockerfile::Platform;
+use tbuild_fetch::BaseSpec;
+use tbuild_graph::{NodeId, NodeKind};
+use tbuild_oci::Reference;
+use tbuild_realise::OpError;
+use tbuild_registry::RegistryClient;
+
+use crate::World;
+use crate::artifact::Artifact;
+use crate::base::Packages;
+use crate::filter::Filter;
+use crate::recipe::{Names, Nodes, Recipe, Show, defect, ignore_files};
+use crate::source::{Folder, Part};
+use crate::target::Target;
+
+/// Turns names of a configuration into nodes, each once.
+pub struct Pipeline<'a> {
+    pub(crate) world: &'a Arc<World>,
+    pub(crate) config: &'a Config,
+    pub(crate) show: Show,
+    pub(crate) registry: Option<String>,
+    pub(crate) client: Arc<RegistryClient>,
+    /// Nodes to resolve again although there is a lock: bases and sources.
+    pub update: BTreeSet<String>,
+}
+
+impl<'a> Pipeline<'a> {
+    /// A pipeline of `config`. `show` renders findings about Dockerfiles.
+    pub fn new(world: &'a Arc<World>, config: &'a Config, show: Show) -> Self {
+        let registry = config.project.registry.as_ref().map(|registry| registry.value.clone());
+        let client = Arc::new(RegistryClient::new(world.machine.registry.clone()));
+        Self { world, config, show, registry, client, update: BTreeSet::new() }
+    }
+
+    /// The node that `wanted` names, added with all that it needs.
+    pub fn node(&mut self, graph: &mut Nodes, wanted: &NodeRef) -> Result<NodeId, OpError> {
+        if let Some(node) = graph.find(&wanted.to_string()) {
+            return Ok(node);
+        }
+        let name = wanted.name.as_str();
+        match wanted.kind {
+            Kind::Source => self.source(graph, name),
+            Kind::Base => self.base(graph, name, &Platform::default()),
+            Kind::Image => self.image(graph, name),
+            Kind::Artifact => self.artifact(graph, name),
+            Kind::Chart => self.chart(graph, name),
+            Kind::Push => self.push(graph, name),
+            Kind::Release => self.release(graph, name),
+            Kind::Task => self.task(graph, name),
+            Kind::Tool => self.tool(graph, name),
+            Kind::Target => self.target(graph, name),
+            _ => Err(OpError::usage(format!("{wanted} is not something to realise"))),
+        }
+    }
+
+    fn missing(what: &str, name: &str) -> OpError {
+        OpError::usage(format!("there is no {what} {name} in tbuild.toml"))
+    }
+
+    fn target(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
+        let target = self.config.targets.get(name).ok_or_else(|| Self::missing("target", name))?;
+        let mut needs = Vec::new();
+        for need in &target.needs {
+            needs.push(self.node(graph, &need.value)?);
+        }
+        let node = graph
+            .add(NodeKind::Target, format!("target:{name}"), Vec::new(), Box::new(Target))
+            .map_err(|error| defect(&error))?;
+        for need in needs {
+            graph.order(node, need);
+        }
+        Ok(node)
+    }
+
+    fn folder(&self, graph: &mut Nodes, name: String, path: PathBuf, filter: Filter, ignore: Vec<PathBuf>) -> Result<NodeId, OpError> {
+        if let Some(node) = graph.find(&name) {
+            return Ok(node);
+        }
+        let folder = Folder { world: Arc::clone(self.world), path, ignore, filter, what: name.clone() };
+        graph.add(NodeKind::Source, name, vec![], Box::new(folder)).map_err(|error| defect(&error))
+    }
+
+    fn source(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
+        let source: &Source = self.config.sources.get(name).ok_or_else(|| Self::missing("source", name))?;
+        let values = |list: &[tbuild_config::Spanned<String>]| list.iter().map(|one| one.value.clone()).collect();
+        let filter = Filter { include: values(&source.include), exclude: values(&source.exclude) };
+        let node = format!("source:{name}");
+        match &source.origin {
+            SourceOrigin::Path(path) => {
+                let path = self.world.resolve(Path::new(&path.value));
+                self.folder(graph, node, path, filter, Vec::new())
+            }
+            SourceOrigin::Git { url, rev } => {
+                let op = crate::git::Checkout {
+                    world: Arc::clone(self.world),
+                    name: name.to_owned(),
+                    url: url.value.clone(),
+                    rev: rev.value.clone(),
+                    filter,
+                    update: self.update.contains(&node),
+                };
+                graph.add(NodeKind::Source, node, vec![], Box::new(op)).map_err(|error| defect(&error))
+            }
+            SourceOrigin::Url { .. } => Err(OpError::usage(format!("source {name}: url sources are not supported yet"))
+                .hint("use a folder or a git revision")),
+        }
+    }
+
+    /// The image that `FROM name` starts from: an image of the project, a base, or one of a registry.
+    pub(crate) fn base(&mut self, graph: &mut Nodes, name: &str, platform: &Platform) -> Result<NodeId, OpError> {
+        if self.config.images.contains_key(name) {
+            return self.node(graph, &NodeRef::new(Kind::Image, name));
+        }
+        let node = format!("base:{name}");
+        if let Some(node) = graph.find(&node) {
+            return Ok(node);
+        }
+        let Some(base) = self.config.bases.get(name).cloned().or_else(|| distribution(name)) else {
+            return self.pulled(graph, name, platform);
+        };
+        let platform = base.platform.clone().unwrap_or_else(|| platform.clone());
+        let variant = Some(platform.variant.as_str()).filter(|variant| !variant.is_empty());
+        let architecture = BaseSpec::debian_architecture(&platform.architecture, variant)
+            .ok_or_else(|| OpError::usage(format!("base {name}: no distribution is made for {platform}")))?;
+        let distribution = base.distribution.value.clone();
+        let keyring = base.keyring.as_ref().map_or_else(
+            || PathBuf::from(format!("/usr/share/keyrings/{distribution}-archive-keyring.gpg")),
+            |keyring| self.world.resolve(Path::new(&keyring.value)),
+        );
+        let op = Packages {
+            world: Arc::clone(self.world),
+            name: name.to_owned(),
+            spec: BaseSpec {
+                distribution,
+                suite: base.suite.value.clone(),
+                extra_suites: base.extra_suites.clone(),
+                components: base.components.clone(),
+                include: base.include.clone(),
+                architecture: architecture.to_owned(),
+            },
+            architecture: platform.architecture,
+            keyring,
+            update: self.update.contains(&node),
+        };
+        graph.add(NodeKind::Base, node, vec![], Box::new(op)).map_err(|error| defect(&error))
+    }
+
+    fn image(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
+        let config = self.config;
+        let image: &Image = config.images.get(name).ok_or_else(|| Self::missing("image", name))?;
+        let file = image
+            .dockerfiles(name)
+            .into_iter()
+            .find(|file| self.world.resolve(Path::new(file)).exists())
+            .ok_or_else(|| OpError::usage(format!("image {name} has no Dockerfile: {} is not there", image.dockerfiles(name).join(" or "))))?;
+        let path = self.world.resolve(Path::new(&file));
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| OpError::usage(format!("cannot read {}: {error}", path.display())))?;
+        let text = if file.ends_with(".hbs") { render(&file, &text, &image.values)? } else { text };
+        let platform = image.platforms.first().cloned().unwrap_or_else(|| self.platform());
+        let recipe = Recipe {
+            name: name.to_owned(),
+            file,
+            text,
+            target: image.target.as_ref().map(|target| target.value.clone()),
+            args: image.args.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect(),
+            platform: platform.clone(),
+            labels: Vec::new(),
+            no_cache: false,
+        };
+        let (world, show) = (self.world, Arc::clone(&self.show));
+        let mut names = ImageNames { pipeline: self, name, image, dockerfile: path, platform };
+        recipe.add(world, graph, &mut names, &show)
+    }
+
+    /// This machine's platform.
+    pub(crate) fn platform(&self) -> Platform {
+        Platform::parse(&self.world.machine.platform).unwrap_or_default()
+    }
+
+    fn artifact(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
+        let config = self.config;
+        let artifact = config.artifacts.get(name).ok_or_else(|| Self::missing("artifact", name))?;
+        let mut inputs = vec![self.node(graph, &NodeRef::new(Kind::Image, &artifact.image.value))?];
+        for (input, tree) in &artifact.inputs {
+            inputs.push(self.tree(graph, &format!("artifact:{name}/{input}"), tree)?);
+        }
+        let op = Artifact {
+            world: Arc::clone(self.world),
+            inputs: artifact.inputs.keys().cloned().collect(),
+            argv: artifact.run.argv(),
+            env: artifact.env.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect(),
+            outputs: artifact.outputs.iter().map(|output| output.value.clone()).collect(),
+            network: artifact.network == Network::Host,
+        };
+        graph.add(NodeKind::Artifact, format!("artifact:{name}"), inputs, Box::new(op)).map_err(|error| defect(&error))
+    }
+
+    /// A tree, or a part of one.
+    fn tree(&mut self, graph: &mut Nodes, of: &str, input: &TreeInput) -> Result<NodeId, OpError> {
+        let whole = self.tree_ref(graph, of, &input.from.value)?;
+        let values = |list: &[tbuild_config::Spanned<String>]| list.iter().map(|one| one.value.clone()).collect();
+        let filter = Filter { include: values(&input.include), exclude: values(&input.exclude) };
+        if filter.is_all() {
+            return Ok(whole);
+        }
+        let name = format!("source:part of {} for {of}", input_name(&input.from.value));
+        match graph.find(&name) {
+            Some(node) => Ok(node),
+            None => graph
+                .add(NodeKind::Source, name, vec![whole], Box::new(Part { filter }))
+                .map_err(|error| defect(&error)),
+        }
+    }
+
+    fn tree_ref(&mut self, graph: &mut Nodes, of: &str, from: &TreeRef) -> Result<NodeId, OpError> {
+        match from {
+            TreeRef::Node(node) => self.node(graph, node),
+            TreeRef::Path(path) => {
+                let folder = self.world.resolve(Path::new(path));
+                let ignore = vec![folder.join(".dockerignore")];
+                self.folder(graph, format!("source:{path} for {of}"), folder, Filter::default(), ignore)
+            }
+        }
+    }
+
+    fn chart(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
+        let chart = self.config.charts.get(name).ok_or_else(|| Self::missing("chart", name))?;
+        let folder = self.world.resolve(Path::new(&chart.path.value));
+        let source = self.folder(graph, format!("source:{}", chart.path.value), folder, Filter::default(), Vec::new())?;
+        let op = crate::chart::Chart { world: Arc::clone(self.world), name: name.to_owned() };
+        graph.add(NodeKind::Chart, format!("chart:{name}"), vec![source], Box::new(op)).map_err(|error| defect(&error))
+    }
+
+    /// The node that pushes an image.
+    pub fn push(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
+        let node = format!("push:{name}");
+        if let Some(node) = graph.find(&node) {
+            return Ok(node);
+        }
+        let config = self.config;
+        let image = config.images.get(name).ok_or_else(|| Self::missing("image", name))?;
+        let registry = self.registry.clone().ok_or_else(|| {
+            OpError::usage(format!("image {name} cannot be pushed: no registry is set")).hint("set project.registry in tbuild.toml")
+        })?;
+        let input = self.node(graph, &NodeRef::new(Kind::Image, name))?;
+        let op = crate::push::Push {
+            world: Arc::clone(self.world),
+            client: Arc::clone(&self.client),
+            registry,
+            repository: image.repository.clone(),
+            tags: image.tags.clone(),
+        };
+        graph.add(NodeKind::Push, node, vec![input], Box::new(op)).map_err(|error| defect(&error))
+    }
+
+    /// A node that pushes an image to the registry of `reference`.
+    pub fn push_as(&mut self, graph: &mut Nodes, image: NodeId, name: &str, reference: &str) -> Result<NodeId, OpError> {
+        let reference: Reference = reference.parse().map_err(|error: tbuild_oci::ReferenceError| OpError::usage(error.to_string()))?;
+        let op = crate::push::Push {
+            world: Arc::clone(self.world),
+            client: Arc::clone(&self.client),
+            registry: reference.registry,
+            repository: reference.repository,
+            tags: vec![reference.tag.unwrap_or_else(|| "latest".to_owned())],
+        };
+        graph.add(NodeKind::Push, format!("push:{name}"), vec![image], Box::new(op)).map_err(|error| defect(&error))
+    }
+
+    /// To be called once all wanted nodes are added: refuses what waits for itself.
+    pub fn finish(&self, graph: &mut Nodes) -> Result<(), OpError> {
+        let all: Vec<NodeId> = graph.iter().map(|(node, _)| node).collect();
+        graph.closure(&all).map(drop).map_err(|error| defect(&error))
+    }
+
+    /// An image of a registry.
+    fn pulled(&mut self, graph: &mut Nodes, name: &str, platform: &Platform) -> Result<NodeId, OpError> {
+        let reference: Reference = name.parse().map_err(|error: tbuild_oci::ReferenceError| OpError::usage(error.to_string()))?;
+        let node = format!("base:{name}");
+        let op = crate::pull::Pull {
+            world: Arc::clone(self.world),
+            client: Arc::clone(&self.client),
+            name: name.to_owned(),
+            reference,
+            platform: tbuild_oci::Platform {
+                architecture: platform.architecture.clone(),
+                os: platform.os.clone(),
+                variant: Some(platform.variant.clone()).filter(|variant| !variant.is_empty()),
+            },
+            update: self.update.contains(&node),
+        };
+        graph.add(NodeKind::Base, node, vec![], Box::new(op)).map_err(|error| defect(&error))
+    }
+
+    fn tool(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
+        let tool = self.config.tools.get(name).ok_or_else(|| Self::missing("tool", name))?;
+        match &tool.origin {
+            ToolOrigin::Artifact { artifact, path, .. } => {
+                let input = self.node(graph, &NodeRef::new(Kind::Artifact, &artifact.value))?;
+                let op = crate::tool::Tool { world: Arc::clone(self.world), path: path.value.clone() };
+                graph.add(NodeKind::Tool, format!("tool:{name}"), vec![input], Box::new(op)).map_err(|error| defect(&error))
+            }
+            ToolOrigin::Image { image, path } => {
+                let input = self.node(graph, &NodeRef::new(Kind::Image, &image.value))?;
+                let op = crate::tool::Tool { world: Arc::clone(self.world), path: path.value.clone() };
+                graph.add(NodeKind::Tool, format!("tool:{name}"), vec![input], Box::new(op)).map_err(|error| defect(&error))
+            }
+            ToolOrigin::Url { url, sha256, member } => {
+                let platform = self.platform().to_string();
+                let digest = sha256.get(&platform).ok_or_else(|| {
+                    OpError::usage(format!("tool {name} has no sha256 for {platform}"))
+                        .hint("a hash is never invented: add the one that the tool's makers publish")
+                })?;
+                let version = tool.version.as_ref().map(|version| version.value.clone()).unwrap_or_default();
+                let (os, architecture) = platform.split_once('/').unwrap_or(("linux", "amd64"));
+                let url = url.value.replace("{version}", &version).replace("{os}", os).replace("{arch}", architecture);
+                let op = crate::tool::Download {
+                    world: Arc::clone(self.world),
+                    url,
+                    sha256: digest.value.clone(),
+                    member: member.as_ref().map(|member| member.value.clone()),
+                };
+                graph.add(NodeKind::Tool, format!("tool:{name}"), vec![], Box::new(op)).map_err(|error| defect(&error))
+            }
+        }
+    }
+}
+
+fn input_name(from: &TreeRef) -> String {
+    match from {
+        TreeRef::Node(node) => node.to_string(),
+        TreeRef::Path(path) => path.clone(),
+    }
+}
+
+/// A base that needs no table: `debian:SUITE` and `ubuntu:SUITE`, main components, nothing besides.
+fn distribution(name: &str) -> Option<Base> {
+    let (distribution, suite) = name.split_once(':')?;
+    let known = matches!(distribution, "debian" | "ubuntu") && suite.chars().all(|c| c.is_ascii_lowercase());
+    let text = |value: &str| tbuild_config::Spanned::new(value.to_owned(), tbuild_config::Place::file(0..0));
+    known.then(|| Base {
+        place: tbuild_config::Place::file(0..0),
+        distribution: text(distribution),
+        suite: text(suite),
+        components: vec!["main".to_owned()],
+        include: Vec::new(),
+        keyring: None,
+        platform: None,
+        extra_suites: Vec::new(),
+    })
+}
+
+/// Dockerfile.hbs: strict, so that a value that is not there is an error; nothing is escaped.
+fn render(file: &str, text: &str, values: &tbuild_config::JsonMap) -> Result<String, OpError> {
+    let mut handlebars = handlebars::Handlebars::new();
+    handlebars.set_strict_mode(true);
+    handlebars.register_escape_fn(handlebars::no_escape);
+    handlebars.render_template(text, values).map_err(|error| {
+        OpError::usage(format!("{file}: {error}")).hint("values come from [image.NAME.values] of tbuild.toml")
+    })
+}
+
+/// What names in the Dockerfile of an image of tbuild.toml mean.
+struct ImageNames<'p, 'a, 'i> {
+    pipeline: &'p mut Pipeline<'a>,
+    name: &'i str,
+    image: &'i Image,
+    dockerfile: PathBuf,
+    platform: Platform,
+}
+
+impl Names for ImageNames<'_, '_, '_> {
+    fn context(&mut self, graph: &mut Nodes) -> Result<NodeId, OpError> {
+        let of = format!("image:{}", self.name);
+        match &self.image.context {
+            Some(context) => self.pipeline.tree_ref(graph, &of, &context.value),
+            None => {
+                let folder = self.dockerfile.parent().unwrap_or(Path::new(".")).to_owned();
+                let ignore = ignore_files(&self.dockerfile, &folder);
+                let shown = folder.strip_prefix(&self.pipeline.world.project).unwrap_or(&folder).display().to_string();
+                self.pipeline.folder(graph, format!("source:{shown}"), folder, Filter::default(), ignore)
+            }
+        }
+    }
+
+    fn contexts(&self) -> BTreeSet<String> {
+        self.image.contexts.keys().cloned().collect()
+    }
+
+    fn named(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
+        match self.image.contexts.get(name) {
+            Some(input) => self.pipeline.tree(graph, &format!("image:{}/{name}", self.name), input),
+            None => self.pipeline.base(graph, name, &self.platform),
+        }
+    }
+}
+

@@ -1,0 +1,173 @@
+//! A Dockerfile put into the graph: a node an instruction.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tbuild_dockerfile::{
+    BaseRef, CopySource, Diagnostic, LowerOptions, Plan, Platform, Stage, ast, lower, parse,
+};
+use tbuild_graph::{Graph, GraphError, NodeId, NodeKind};
+use tbuild_realise::{Op, OpError};
+
+use crate::World;
+use crate::base::Scratch;
+use crate::image::Image;
+use crate::stage::StageStart;
+use crate::step::Step;
+
+/// The graph under construction.
+pub type Nodes = Graph<Box<dyn Op>>;
+
+/// What an image is made from.
+pub(crate) struct Recipe {
+    /// The image's name: its nodes are called after it.
+    pub name: String,
+    /// The Dockerfile's path as users know it.
+    pub file: String,
+    /// Its text, rendered.
+    pub text: String,
+    pub target: Option<String>,
+    pub args: BTreeMap<String, String>,
+    pub platform: Platform,
+    pub labels: Vec<(String, String)>,
+    pub no_cache: bool,
+}
+
+/// What a Dockerfile's names outside it mean.
+pub(crate) trait Names {
+    /// The build context.
+    fn context(&mut self, graph: &mut Nodes) -> Result<NodeId, OpError>;
+    /// The names of the named contexts.
+    fn contexts(&self) -> BTreeSet<String>;
+    /// What FROM or COPY --from of `name` takes.
+    fn named(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError>;
+}
+
+/// Shows a finding about a Dockerfile as an error of the user's.
+pub type Show = Arc<dyn Fn(&str, &str, &Diagnostic) -> String + Send + Sync>;
+
+pub(crate) fn defect(error: &GraphError) -> OpError {
+    OpError::usage(error.to_string())
+}
+
+impl Recipe {
+    /// What has to be done, worked out from the text alone.
+    pub(crate) fn plan(&self, contexts: BTreeSet<String>, show: &Show) -> Result<Plan, OpError> {
+        let shown = |findings: Vec<Diagnostic>| {
+            let texts: Vec<String> = findings.iter().map(|finding| show(&self.file, &self.text, finding)).collect();
+            OpError::usage(texts.join("\n"))
+        };
+        let dockerfile: ast::Dockerfile = parse(&self.text).map_err(shown)?;
+        let options = LowerOptions {
+            target: self.target.clone(),
+            build_args: self.args.clone(),
+            build_platform: self.platform.clone(),
+            target_platform: self.platform.clone(),
+            contexts,
+        };
+        lower(&dockerfile, &options).map_err(shown)
+    }
+
+    /// Adds the nodes of the image; its own is the last.
+    pub(crate) fn add(
+        &self,
+        world: &Arc<World>,
+        graph: &mut Nodes,
+        names: &mut dyn Names,
+        show: &Show,
+    ) -> Result<NodeId, OpError> {
+        let plan = Arc::new(self.plan(names.contexts(), show)?);
+        let mut ends: HashMap<usize, NodeId> = HashMap::new();
+        let mut end = None;
+        for stage in &plan.stages {
+            let node = self.stage(world, graph, names, show, &plan, stage, &ends)?;
+            ends.insert(stage.index, node);
+            end = Some(node);
+        }
+        let end = end.ok_or_else(|| OpError::usage(format!("{}: it has no stage", self.file)))?;
+        let image = Image { labels: self.labels.clone() };
+        graph
+            .add(NodeKind::Image, format!("image:{}", self.name), vec![end], Box::new(image))
+            .map_err(|error| defect(&error))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a stage needs all of it, once")]
+    fn stage(
+        &self,
+        world: &Arc<World>,
+        graph: &mut Nodes,
+        names: &mut dyn Names,
+        show: &Show,
+        plan: &Arc<Plan>,
+        stage: &Stage,
+        ends: &HashMap<usize, NodeId>,
+    ) -> Result<NodeId, OpError> {
+        let place = format!("{}/{}", self.name, stage.name.clone().unwrap_or_else(|| stage.index.to_string()));
+        let earlier = |index: &usize| {
+            ends.get(index).copied().ok_or_else(|| OpError::Internal { message: format!("{place}: no stage {index}") })
+        };
+        let base = match &stage.base {
+            BaseRef::Stage(index) => earlier(index)?,
+            BaseRef::Named(name, _) => names.named(graph, name)?,
+            BaseRef::Scratch => {
+                let platform =
+                    stage.platform.as_deref().and_then(Platform::parse).unwrap_or_else(|| self.platform.clone());
+                let scratch = Scratch { os: platform.os, architecture: platform.architecture };
+                let name = format!("step:{place}/scratch");
+                graph.add(NodeKind::Base, name, vec![], Box::new(scratch)).map_err(|error| defect(&error))?
+            }
+        };
+        let start = StageStart { plan: Arc::clone(plan) };
+        let mut at = graph
+            .add(NodeKind::Step, format!("step:{place}/from"), vec![base], Box::new(start))
+            .map_err(|error| defect(&error))?;
+        let (file, text) = (self.file.clone(), self.text.clone());
+        let show = Arc::clone(show);
+        let shown: Arc<dyn Fn(&Diagnostic) -> OpError + Send + Sync> =
+            Arc::new(move |finding| OpError::usage(show(&file, &text, finding)));
+        for (number, instruction) in stage.steps.iter().enumerate() {
+            let mut inputs = vec![at];
+            let mut from = "the build context".to_owned();
+            if takes_files(&instruction.kind) {
+                match &instruction.copy_from {
+                    CopySource::Context => inputs.push(names.context(graph)?),
+                    CopySource::Stage(index) => {
+                        from = format!("stage {index}");
+                        inputs.push(earlier(index)?);
+                    }
+                    CopySource::Named(name) => {
+                        from.clone_from(name);
+                        inputs.push(names.named(graph, name)?);
+                    }
+                }
+            }
+            let step = Step {
+                world: Arc::clone(world),
+                instruction: instruction.clone(),
+                from,
+                no_cache: self.no_cache,
+                shown: Arc::clone(&shown),
+            };
+            let name = format!("step:{place}/{}", number + 1);
+            at = graph.add(NodeKind::Step, name, inputs, Box::new(step)).map_err(|error| defect(&error))?;
+        }
+        Ok(at)
+    }
+}
+
+/// Whether an instruction copies something besides here-documents.
+fn takes_files(kind: &ast::Kind) -> bool {
+    match kind {
+        ast::Kind::Copy(copy) => !copy.sources.is_empty(),
+        ast::Kind::Add(add) => !add.sources.is_empty(),
+        _ => false,
+    }
+}
+
+/// The files that say what a build context leaves out, in the order in which they count.
+pub(crate) fn ignore_files(dockerfile: &std::path::Path, context: &std::path::Path) -> Vec<PathBuf> {
+    let mut own = dockerfile.as_os_str().to_owned();
+    own.push(".dockerignore");
+    vec![PathBuf::from(own), context.join(".dockerignore")]
+}

@@ -1,0 +1,85 @@
+//! Stages: where one starts, and what instructions that touch no file change.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tbuild_dockerfile::{BaseConfig, Concrete, Plan, Scope};
+use tbuild_oci::{Empty, Healthcheck, ImageConfig};
+use tbuild_realise::{Context, Op, OpError, Output, Prepared};
+
+use crate::step::environment;
+use crate::value::input;
+use crate::{ImageValue, StateValue};
+
+/// A stage's start. Its input: the state of a base, an image, or the stage that it continues.
+pub(crate) struct StageStart {
+    pub plan: Arc<Plan>,
+}
+
+#[async_trait]
+impl Op for StageStart {
+    fn title(&self) -> String {
+        "start a stage".to_owned()
+    }
+
+    async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
+        let mut state = match inputs.first().and_then(Output::get::<ImageValue>) {
+            Some(image) => image.state.clone(),
+            None => StateValue::clone(&*input::<StateValue>(inputs, 0)?),
+        };
+        let scope = match state.scope.take() {
+            Some(scope) => scope.child(),
+            None => {
+                let runtime = &mut state.config.config;
+                let base = BaseConfig {
+                    env: environment(&runtime.env).into_iter().collect(),
+                    workdir: runtime.working_dir.clone(),
+                    shell: runtime.shell.clone(),
+                };
+                let scope = Scope::new(&self.plan, &base);
+                if runtime.env_value("PATH").is_none()
+                    && let Some(path) = scope.env().get("PATH")
+                {
+                    runtime.set_env("PATH", path);
+                }
+                scope
+            }
+        };
+        state.scope = Some(scope);
+        Ok(Prepared::Ready(Output::new(state)))
+    }
+}
+
+/// Changes the config as an instruction says.
+pub(crate) fn apply(config: &mut ImageConfig, instruction: &Concrete) {
+    let runtime = &mut config.config;
+    match instruction {
+        Concrete::Env(pairs) => pairs.iter().for_each(|(name, value)| runtime.set_env(name, value)),
+        Concrete::Label(pairs) => runtime.labels.extend(pairs.iter().cloned()),
+        Concrete::Workdir(path) => runtime.working_dir.clone_from(path),
+        Concrete::User(user) => runtime.user = Some(user.clone()),
+        Concrete::Cmd(argv) => runtime.cmd.clone_from(argv),
+        Concrete::Entrypoint { argv, keeps_cmd } => {
+            runtime.entrypoint.clone_from(argv);
+            if !keeps_cmd {
+                runtime.cmd.clear();
+            }
+        }
+        Concrete::Expose(ports) => runtime.exposed_ports.extend(ports.iter().map(|port| (port.clone(), Empty {}))),
+        Concrete::Volume(paths) => runtime.volumes.extend(paths.iter().map(|path| (path.clone(), Empty {}))),
+        Concrete::Healthcheck(check) => {
+            runtime.healthcheck = Some(Healthcheck {
+                test: check.test.clone(),
+                interval: check.interval,
+                timeout: check.timeout,
+                start_period: check.start_period,
+                start_interval: check.start_interval,
+                retries: u64::from(check.retries),
+            });
+        }
+        Concrete::Shell(shell) => runtime.shell.clone_from(shell),
+        Concrete::StopSignal(signal) => runtime.stop_signal = Some(signal.clone()),
+        Concrete::Maintainer(author) => config.author = Some(author.clone()),
+        Concrete::Arg(_) | Concrete::Run(_) | Concrete::Copy(_) => {}
+    }
+}

@@ -1,0 +1,119 @@
+//! Tasks: Jobs, run when what they do has changed since their last success, which the cluster itself records.
+
+use std::any::Any;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tbuild_exec::Stream;
+use tbuild_graph::KeyManifest;
+use tbuild_kube::{JobOutcome, LogLine, Task as Job};
+use tbuild_realise::{Context, Effect, Op, OpError, Output, Prepared};
+
+use crate::deploy::{Desired, kube_failure, label};
+use crate::value::PushValue;
+use crate::{ImageValue, ReleaseValue, TreeValue};
+
+/// A task. Its inputs: chart, helm, the images' pushes, then its declared inputs.
+pub(crate) struct Task {
+    pub desired: Desired,
+    pub name: String,
+    pub template: String,
+    /// The names of its declared inputs.
+    pub inputs: Vec<String>,
+    pub timeout: Duration,
+}
+
+/// What the chart is told as the key: the Job is named by the cluster's side.
+const PLACEHOLDER: &str = "task";
+
+impl Task {
+    /// The Job's document, and the key of what it does.
+    async fn job(&self, inputs: &[Output]) -> Result<(Value, KeyManifest), OpError> {
+        let (chart, helm, mut values) = self.desired.resolve(inputs)?;
+        values["task"] = json!(self.name);
+        values["taskKey"] = json!(PLACEHOLDER);
+        let documents = self.desired.render(&chart, &helm, &values, Some(&self.template)).await?;
+        let [job] = documents.as_slice() else {
+            let message = format!("{} renders to {} documents: a task is one Job", self.template, documents.len());
+            return Err(OpError::usage(message));
+        };
+        let mut manifest = KeyManifest::new("task/1")
+            .text("task", &self.name)
+            .text("namespace", &self.desired.namespace)
+            .text("Job", job);
+        for (name, output) in self.inputs.iter().zip(&inputs[2 + self.desired.images.len()..]) {
+            manifest = match (output.get::<TreeValue>(), output.get::<ImageValue>(), output.get::<PushValue>()) {
+                (Some(tree), ..) => manifest.files(format!("input {name}"), tree.digest),
+                (_, Some(image), _) => manifest.text(format!("input {name}"), image.id),
+                (.., Some(push)) => manifest.text(format!("input {name}"), push.manifest),
+                _ => manifest,
+            };
+        }
+        Ok((job.clone(), manifest))
+    }
+}
+
+#[async_trait]
+impl Op for Task {
+    fn title(&self) -> String {
+        format!("run Job {}", self.name)
+    }
+
+    async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
+        let (job, manifest) = self.job(inputs).await?;
+        let key = label(&manifest.key());
+        let cluster = self.desired.cluster().await?;
+        let last = cluster.last_task_key(&self.desired.namespace, &self.name).await.map_err(|error| kube_failure(&error))?;
+        let reason = match &last {
+            None => "it has never succeeded here".to_owned(),
+            Some(_) => "what it does has changed since its last success".to_owned(),
+        };
+        let satisfied = (last.as_ref() == Some(&key)).then(|| Output::new(ReleaseValue { key: key.clone() }));
+        Ok(Prepared::Effect(Effect { manifest, satisfied, reason, state: Box::new((job, key)) }))
+    }
+
+    async fn run(
+        &self,
+        cx: &Context,
+        _: &[Output],
+        state: Box<dyn Any + Send + Sync>,
+    ) -> Result<serde_json::Value, OpError> {
+        let (manifest, key) = *state
+            .downcast::<(Value, String)>()
+            .map_err(|_| OpError::Internal { message: "a task's state is another's".to_owned() })?;
+        let cluster = self.desired.cluster().await?;
+        let namespace = &self.desired.namespace;
+        let fail = |error: tbuild_kube::KubeError| kube_failure(&error);
+        cluster.ensure_namespace(namespace).await.map_err(fail)?;
+        let job = Job { namespace: namespace.clone(), name: self.name.clone(), key: key.clone(), manifest };
+        let started = cluster.apply_job(&job).await.map_err(fail)?;
+        if started.adopted {
+            cx.notice("its Job was running already: waiting for that");
+        }
+        let on_log = |line: LogLine| cx.output(Stream::Stdout, format!("{}\n", line.text).as_bytes());
+        let wait = cluster.wait_job(namespace, &started.name, self.timeout, on_log);
+        tokio::pin!(wait);
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut wait => break outcome.map_err(fail)?,
+                _ = tick.tick() => if cx.cancel.is_cancelled() {
+                    // The Job goes on in the cluster; the next run adopts it.
+                    return Err(OpError::Cancelled);
+                },
+            }
+        };
+        match outcome {
+            JobOutcome::Succeeded => {
+                cluster.prune_jobs(namespace, &self.name, &started.name).await.map_err(fail)?;
+                Ok(json!(key))
+            }
+            JobOutcome::Failed(failure) => Err(OpError::failed_text(format!("task {} failed: {failure}", self.name))),
+        }
+    }
+
+    async fn complete(&self, _: &Context, _: &[Output], result: &serde_json::Value) -> Result<Option<Output>, OpError> {
+        Ok(result.as_str().map(|key| Output::new(ReleaseValue { key: key.to_owned() })))
+    }
+}
