@@ -18,7 +18,8 @@ use common::{
 use http::{Method, StatusCode};
 use tbuild_oci::{Descriptor, Platform};
 use tbuild_registry::{
-    PullOptions, PushBlob, RegistryClient, RegistryError, RegistryOptions, Unreachability,
+    PlainHttp, PullOptions, PushBlob, RegistryClient, RegistryError, RegistryOptions,
+    Unreachability,
 };
 use tbuild_store::Store as _;
 
@@ -108,6 +109,32 @@ async fn nobody_there() {
         }
         assert!(error.hints()[0].starts_with(hint), "{:?}", error.hints());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_ends_and_a_slow_upload_does_not() {
+    let hasty = RegistryClient::new(RegistryOptions {
+        retries: 1,
+        read_timeout: Duration::from_millis(100),
+        plain_http: PlainHttp::Always,
+        ..options()
+    });
+    let mute = axum::Router::new().fallback(std::future::pending::<Response>);
+    let error = hasty.ping(&serve_router(mute).await.to_string()).await;
+    let timeout = Unreachability::Timeout;
+    assert!(
+        matches!(&error, Err(RegistryError::Unreachable { why, .. }) if *why == timeout),
+        "{error:?}"
+    );
+    // Two MiB of a source that takes well over the longest silence for all of them.
+    let ours = Ours::start().await;
+    let bytes = noise(47, 2 << 20);
+    let whole = blob("application/octet-stream", &bytes);
+    let open = whole.open.clone();
+    let slow = PushBlob::new(whole.descriptor.clone(), move || {
+        Ok(Box::new(Slow(open()?)))
+    });
+    assert!(hasty.push_blob(&ours.reference("a"), &slow).await.unwrap());
 }
 
 /// Fails the first requests of each method and path.

@@ -215,3 +215,20 @@ async fn pushing_from_the_store_that_serves_moves_no_blob() {
         .unwrap();
     assert_eq!(there.unwrap().digest, BlobDigest::of(&image.manifest));
 }
+
+#[test]
+fn futures_may_move_between_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    let ours = "registry.test/a:v1".parse().unwrap();
+    let client = client();
+    let shelf = Shelf::new();
+    is_send(&client.pull_image(&ours, shelf.dynamic(), &on("linux/amd64")));
+    is_send(&client.push_image(
+        &ours,
+        media_type::MANIFEST,
+        Vec::new(),
+        Vec::new(),
+        silent(),
+    ));
+    is_send(&client.tags(&ours));
+}

@@ -52,6 +52,8 @@ pub(super) struct Part {
     pub start: u64,
     pub length: u64,
     pub counter: Option<Arc<Counter>>,
+    /// Bytes that have gone out, in all attempts.
+    pub moving: Arc<AtomicU64>,
     /// Why the source could not be read, if so: the network is not to blame then.
     pub failure: Arc<Mutex<Option<io::Error>>>,
 }
@@ -77,6 +79,7 @@ impl Part {
             bytes: 0,
             length: self.length,
             counter: self.counter.clone(),
+            moving: Arc::clone(&self.moving),
         };
         let counted =
             futures::stream::unfold((Box::pin(stream), sent), |(mut stream, mut sent)| async {
@@ -128,11 +131,13 @@ struct Sent {
     bytes: u64,
     length: u64,
     counter: Option<Arc<Counter>>,
+    moving: Arc<AtomicU64>,
 }
 
 impl Sent {
     fn add(&mut self, bytes: u64) {
         self.bytes += bytes;
+        self.moving.fetch_add(bytes, Ordering::Relaxed);
         if let Some(counter) = &self.counter {
             counter.add(bytes);
         }

@@ -3,14 +3,14 @@
 use std::io::{self, Read, Write};
 
 use bytes::{Buf as _, Bytes};
-use futures::StreamExt as _;
+use reqwest::Response;
 use tbuild_digest::Hasher;
 use tbuild_oci::{Descriptor, Reference};
 use tokio::sync::mpsc;
 
 use super::endpoint::Base;
 use super::error::RegistryError;
-use super::request::{Ask, Scope, unreachable};
+use super::request::{Ask, Scope};
 use super::{RegistryClient, Unreachability, body::Counter};
 
 /// Pieces received ahead of who reads them.
@@ -115,105 +115,118 @@ impl RegistryClient {
         counter: Option<&Counter>,
         sender: mpsc::Sender<Bytes>,
     ) -> Result<(), RegistryError> {
-        let base = self.endpoint(&repository.registry).base(self).await?;
-        let what = format!("blob {} of {}", descriptor.digest, repository.repository);
-        let mut offset = 0;
+        let mut feed = Feed {
+            client: self,
+            base: self.endpoint(&repository.registry).base(self).await?,
+            scope: Scope::pull(repository),
+            descriptor,
+            what: format!("blob {} of {}", descriptor.digest, repository.repository),
+            counter,
+            sender,
+            offset: 0,
+        };
         let mut failures = 0;
-        while offset < descriptor.size {
-            let before = offset;
-            let error = match self
-                .feed_from(
-                    &base,
-                    repository,
-                    descriptor,
-                    &what,
-                    offset,
-                    async |bytes: Bytes| {
-                        offset += bytes.len() as u64;
-                        if let Some(counter) = counter {
-                            counter.add(bytes.len() as u64);
-                        }
-                        sender.send(bytes).await.is_ok()
-                    },
-                )
-                .await
-            {
-                // Who reads has seen enough, and says why.
-                Ok(false) => return Ok(()),
-                Ok(true) if offset < descriptor.size => {
-                    RegistryError::size(&what, descriptor.size, offset)
-                }
-                Ok(true) => break,
+        while feed.offset < descriptor.size {
+            let before = feed.offset;
+            let error = match feed.attempt().await {
+                Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            failures = if offset > before { 0 } else { failures + 1 };
+            failures = if feed.offset > before {
+                0
+            } else {
+                failures + 1
+            };
             if !error.may_pass() || failures > self.options().retries {
                 return Err(error);
             }
-            tracing::debug!(%error, offset, "a blob broke off");
+            tracing::debug!(%error, offset = feed.offset, "a blob broke off");
             self.pause(failures, None).await;
         }
         Ok(())
     }
+}
 
-    /// One attempt from `offset` on. False if the receiver has gone.
-    async fn feed_from(
-        &self,
-        base: &Base,
-        repository: &Reference,
-        descriptor: &Descriptor,
-        what: &str,
-        offset: u64,
-        mut take: impl AsyncFnMut(Bytes) -> bool,
-    ) -> Result<bool, RegistryError> {
-        let path = format!("{}/blobs/{}", repository.repository, descriptor.digest);
-        let mut ask = Ask::get(base.join(&path)?);
-        if offset > 0 {
-            ask = ask.header("range", &format!("bytes={offset}-"));
-        }
-        let scope = Scope::pull(repository);
-        let answer = self.send(base, &scope, &ask).await?;
-        let answer = self.expect(base, &scope, answer, what).await?;
+/// A blob on its way from the registry to who reads it.
+struct Feed<'a> {
+    client: &'a RegistryClient,
+    base: Base,
+    scope: Scope,
+    descriptor: &'a Descriptor,
+    what: String,
+    counter: Option<&'a Counter>,
+    sender: mpsc::Sender<Bytes>,
+    /// Bytes passed on.
+    offset: u64,
+}
+
+impl Feed<'_> {
+    /// Passes on what is left, until it ends or nobody reads any more: who reads then says why.
+    async fn attempt(&mut self) -> Result<(), RegistryError> {
+        let answer = self.ask().await?;
         // A server that knows no ranges begins again.
         let mut skip = if answer.status() == http::StatusCode::PARTIAL_CONTENT {
-            let range = answer.headers().get(http::header::CONTENT_RANGE);
-            let range = range
-                .and_then(|range| range.to_str().ok())
-                .unwrap_or_default();
-            if !range.starts_with(&format!("bytes {offset}-")) {
-                let why = format!("asked for {what} from byte {offset} on, it sends {range:?}");
-                return Err(RegistryError::Protocol {
-                    registry: base.registry.clone(),
-                    why,
-                });
-            }
+            self.check_range(&answer)?;
             0
         } else {
-            offset
+            self.offset
         };
-        let mut room = descriptor.size - offset;
+        let size = self.descriptor.size;
         let mut body = answer.bytes_stream();
-        while let Some(bytes) = body.next().await {
-            let mut bytes = bytes.map_err(|error| unreachable(base, error))?;
+        while let Some(mut bytes) = self.client.piece(&self.base, &mut body).await? {
             let skipped = usize::try_from(skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
             bytes.advance(skipped);
             skip -= skipped as u64;
-            if bytes.len() as u64 > room {
-                let actual = descriptor.size - room + bytes.len() as u64;
-                return Err(RegistryError::size(what, descriptor.size, actual));
+            let count = bytes.len() as u64;
+            if count > size - self.offset {
+                return Err(RegistryError::size(&self.what, size, self.offset + count));
             }
-            room -= bytes.len() as u64;
-            if !bytes.is_empty() && !take(bytes).await {
-                return Ok(false);
+            if count == 0 {
+                continue;
+            }
+            self.offset += count;
+            if let Some(counter) = self.counter {
+                counter.add(count);
+            }
+            if self.sender.send(bytes).await.is_err() {
+                return Ok(());
             }
         }
-        if room > 0 {
+        if self.offset < size {
+            let missing = size - self.offset;
             return Err(RegistryError::Unreachable {
-                registry: base.registry.clone(),
+                registry: self.base.registry.clone(),
                 why: Unreachability::Broken,
-                source: format!("{what} breaks off {room} bytes before its end").into(),
+                source: format!("{} breaks off {missing} bytes before its end", self.what).into(),
             });
         }
-        Ok(true)
+        Ok(())
+    }
+
+    async fn ask(&self) -> Result<Response, RegistryError> {
+        let path = format!("{}/blobs/{}", self.scope.repository, self.descriptor.digest);
+        let mut ask = Ask::get(self.base.join(&path)?);
+        if self.offset > 0 {
+            ask = ask.header("range", &format!("bytes={}-", self.offset));
+        }
+        let answer = self.client.send(&self.base, &self.scope, &ask).await?;
+        self.client
+            .expect(&self.base, &self.scope, answer, &self.what)
+            .await
+    }
+
+    /// Whether a partial answer begins where it was asked to.
+    fn check_range(&self, answer: &Response) -> Result<(), RegistryError> {
+        let range = answer.headers().get(http::header::CONTENT_RANGE);
+        let range = range.and_then(|range| range.to_str().ok());
+        let range = range.unwrap_or_default();
+        if range.starts_with(&format!("bytes {}-", self.offset)) {
+            return Ok(());
+        }
+        let (what, offset) = (&self.what, self.offset);
+        Err(RegistryError::Protocol {
+            registry: self.base.registry.clone(),
+            why: format!("asked for {what} from byte {offset} on, it sends {range:?}"),
+        })
     }
 }

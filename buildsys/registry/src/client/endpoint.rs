@@ -102,9 +102,9 @@ impl Endpoint {
         let http = client.shared.transport.client(true, false)?;
         let mut tried = 0;
         loop {
-            let error = match http.get(url.clone()).timeout(GREETING).send().await {
-                Ok(_) => return Ok(true),
-                Err(error) => error,
+            let greeted = http.get(url.clone()).timeout(GREETING).send().await;
+            let Err(error) = greeted else {
+                return Ok(true);
             };
             let why = classify(&error);
             let unreachable = |error| RegistryError::Unreachable {

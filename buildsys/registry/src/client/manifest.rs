@@ -29,6 +29,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
+/// What all kinds of manifest have.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Typed {
+    media_type: String,
+}
+
 /// The media type that an answer has, without parameters.
 fn content_type(headers: &HeaderMap) -> Option<String> {
     let value = text(headers, "content-type")?;
@@ -110,11 +117,6 @@ impl RegistryClient {
             && promised != digest
         {
             return Err(RegistryError::digest(what, &promised, digest.0));
-        }
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Typed {
-            media_type: String,
         }
         let own = serde_json::from_slice::<Typed>(&bytes).ok();
         let kind = own.map(|own| own.media_type).or(kind).unwrap_or_default();

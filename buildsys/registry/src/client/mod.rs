@@ -109,12 +109,10 @@ impl RegistryClient {
         let base = self.endpoint(&repository.registry).base(self).await?;
         let url = base.join(&format!("{}/blobs/{digest}", repository.repository))?;
         let answer = self.send(&base, scope, &Ask::head(url)).await?;
-        match answer.status().as_u16() {
-            404 => Ok(false),
-            _ => {
-                let what = format!("blob {digest} of {}", repository.repository);
-                self.expect(&base, scope, answer, &what).await.map(|_| true)
-            }
+        if answer.status() == http::StatusCode::NOT_FOUND {
+            return Ok(false);
         }
+        let what = format!("blob {digest} of {}", repository.repository);
+        self.expect(&base, scope, answer, &what).await.map(|_| true)
     }
 }

@@ -26,7 +26,8 @@ pub struct RegistryOptions {
     pub proxies: Proxies,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
-    /// Longest silence while an answer is awaited or read.
+    /// Longest silence while an answer is awaited or read. A registry that has been sent a blob gets five
+    /// times as long: it may look at every byte again before it answers.
     pub read_timeout: Duration,
 }
 
@@ -42,7 +43,7 @@ impl Default for RegistryOptions {
             ca_dir: None,
             proxies: Proxies::default(),
             connect_timeout: Duration::from_secs(10),
-            read_timeout: Duration::from_secs(60),
+            read_timeout: Duration::from_mins(1),
         }
     }
 }

@@ -1,20 +1,24 @@
 //! Requests: log-in on demand, retries, and what an answer means.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use reqwest::{Body, Response, Url};
 use serde::Deserialize;
 use tbuild_oci::Reference;
 
+use super::body::Part;
 use super::challenge::Challenge;
 use super::endpoint::Base;
 use super::error::classify;
-use super::{RegistryClient, RegistryError};
+use super::{RegistryClient, RegistryError, Unreachability};
 
 /// No wait that a server asks for is longer.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// What a log-in must allow.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -68,6 +72,9 @@ impl Scope {
     }
 }
 
+/// How many times longer than others a registry may be silent that has been sent a blob.
+const PATIENCE: u32 = 5;
+
 /// Makes a request's body, anew for each attempt.
 type MakeBody = Box<dyn Fn() -> Body + Send + Sync>;
 
@@ -77,6 +84,8 @@ pub(super) struct Ask {
     url: Url,
     headers: HeaderMap,
     body: Option<MakeBody>,
+    /// Bytes of the body that have gone out; of a big one.
+    moving: Option<Arc<AtomicU64>>,
 }
 
 impl Ask {
@@ -86,6 +95,7 @@ impl Ask {
             url,
             headers: HeaderMap::new(),
             body: None,
+            moving: None,
         }
     }
 
@@ -111,14 +121,20 @@ impl Ask {
 
     /// With a small body.
     pub(super) fn bytes(self, bytes: Vec<u8>) -> Self {
-        let bytes = bytes::Bytes::from(bytes);
-        self.body(move || Body::from(bytes.clone()))
+        let bytes = Bytes::from(bytes);
+        Self {
+            body: Some(Box::new(move || Body::from(bytes.clone()))),
+            ..self
+        }
     }
 
-    /// With a body.
-    pub(super) fn body(mut self, body: impl Fn() -> Body + Send + Sync + 'static) -> Self {
-        self.body = Some(Box::new(body));
-        self
+    /// With a part of a blob.
+    pub(super) fn part(self, part: Part) -> Self {
+        Self {
+            moving: Some(Arc::clone(&part.moving)),
+            body: Some(Box::new(move || part.body())),
+            ..self
+        }
     }
 }
 
@@ -129,7 +145,7 @@ impl RegistryClient {
         base: &Base,
         ask: &Ask,
         authorization: Option<HeaderValue>,
-    ) -> Result<Response, reqwest::Error> {
+    ) -> Result<Response, RegistryError> {
         let request = base.client.request(ask.method.clone(), ask.url.clone());
         let mut request = request.headers(ask.headers.clone());
         if let Some(authorization) = authorization
@@ -140,7 +156,39 @@ impl RegistryClient {
         if let Some(body) = &ask.body {
             request = request.body(body());
         }
-        request.send().await
+        let mut answer = std::pin::pin!(request.send());
+        let silence = self.options().read_timeout;
+        let silence = ask.moving.as_ref().map_or(silence, |_| silence * PATIENCE);
+        let moved = || {
+            ask.moving
+                .as_ref()
+                .map(|moving| moving.load(Ordering::Relaxed))
+        };
+        let mut before = moved();
+        loop {
+            if let Ok(answer) = tokio::time::timeout(silence, &mut answer).await {
+                return answer.map_err(|error| unreachable(base, error));
+            }
+            // A long upload is no silence.
+            let now = moved();
+            if now == before {
+                return Err(silent(base, silence));
+            }
+            before = now;
+        }
+    }
+
+    /// The next piece of an answer's body.
+    pub(super) async fn piece(
+        &self,
+        base: &Base,
+        body: &mut (impl Stream<Item = reqwest::Result<Bytes>> + Unpin),
+    ) -> Result<Option<Bytes>, RegistryError> {
+        let silence = self.options().read_timeout;
+        match tokio::time::timeout(silence, body.next()).await {
+            Ok(piece) => piece.transpose().map_err(|error| unreachable(base, error)),
+            Err(_) => Err(silent(base, silence)),
+        }
     }
 
     /// One exchange with log-in if the registry asks for it, without retries.
@@ -150,9 +198,8 @@ impl RegistryClient {
         scope: &Scope,
         ask: &Ask,
     ) -> Result<Response, RegistryError> {
-        let failed = |error| unreachable(base, error);
-        let answer = self.attempt(base, ask, base.auth.header(scope)).await;
-        let answer = answer.map_err(failed)?;
+        let header = base.auth.header(scope);
+        let answer = self.attempt(base, ask, header).await?;
         if answer.status() != http::StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
@@ -163,8 +210,8 @@ impl RegistryClient {
         if !self.log_in(base, scope, &challenges).await? {
             return Ok(answer);
         }
-        let again = self.attempt(base, ask, base.auth.header(scope)).await;
-        again.map_err(failed)
+        let header = base.auth.header(scope);
+        self.attempt(base, ask, header).await
     }
 
     /// An exchange with log-in and retries. Whatever status is left is the caller's to judge.
@@ -174,38 +221,38 @@ impl RegistryClient {
         scope: &Scope,
         ask: &Ask,
     ) -> Result<Response, RegistryError> {
-        self.retrying(async || self.attempt_as(base, scope, ask).await)
-            .await
+        let mut tried = 0;
+        loop {
+            let result = self.attempt_as(base, scope, ask).await;
+            if !self.try_again(&result, &mut tried).await {
+                return result;
+            }
+        }
     }
 
     /// An exchange with retries, without log-in.
     pub(super) async fn exchange(&self, base: &Base, ask: &Ask) -> Result<Response, RegistryError> {
-        self.retrying(async || {
-            let answer = self.attempt(base, ask, None).await;
-            answer.map_err(|error| unreachable(base, error))
-        })
-        .await
-    }
-
-    async fn retrying(
-        &self,
-        mut attempt: impl AsyncFnMut() -> Result<Response, RegistryError>,
-    ) -> Result<Response, RegistryError> {
         let mut tried = 0;
         loop {
-            let result = attempt().await;
-            let wait = match &result {
-                Ok(answer) => may_pass(answer.status().as_u16()).then(|| retry_after(answer)),
-                Err(error) => error.may_pass().then_some(None),
-            };
-            match wait {
-                Some(wait) if tried < self.options().retries => {
-                    self.pause(tried, wait).await;
-                    tried += 1;
-                }
-                _ => return result,
+            let result = self.attempt(base, ask, None).await;
+            if !self.try_again(&result, &mut tried).await {
+                return result;
             }
         }
+    }
+
+    /// Waits if the next attempt may do better; false if it is no use.
+    async fn try_again(&self, result: &Result<Response, RegistryError>, tried: &mut u32) -> bool {
+        let (again, wait) = match result {
+            Ok(answer) => (may_pass(answer.status().as_u16()), retry_after(answer)),
+            Err(error) => (error.may_pass(), None),
+        };
+        if !again || *tried == self.options().retries {
+            return false;
+        }
+        self.pause(*tried, wait).await;
+        *tried += 1;
+        true
     }
 
     /// Waits before the next attempt.
@@ -286,8 +333,7 @@ impl RegistryClient {
     ) -> Result<Vec<u8>, RegistryError> {
         let mut bytes = Vec::new();
         let mut body = answer.bytes_stream();
-        while let Some(part) = body.next().await {
-            let part = part.map_err(|error| unreachable(base, error))?;
+        while let Some(part) = self.piece(base, &mut body).await? {
             if (bytes.len() + part.len()) as u64 > limit {
                 return Err(RegistryError::TooLarge {
                     what: what.to_owned(),
@@ -305,7 +351,7 @@ impl RegistryError {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             // A certificate does not become valid by asking again.
-            Self::Unreachable { why, .. } => *why != super::Unreachability::Tls,
+            Self::Unreachable { why, .. } => *why != Unreachability::Tls,
             Self::Status { status, .. } => may_pass(*status),
             _ => false,
         }
@@ -318,12 +364,21 @@ pub(super) fn may_pass(status: u16) -> bool {
 }
 
 /// What a connection's failure means.
-pub(super) fn unreachable(base: &Base, error: reqwest::Error) -> RegistryError {
+fn unreachable(base: &Base, error: reqwest::Error) -> RegistryError {
     RegistryError::Unreachable {
         registry: base.registry.clone(),
         why: classify(&error),
         // URLs of uploads and redirects carry secrets.
         source: Box::new(error.without_url()),
+    }
+}
+
+/// A server that says nothing.
+fn silent(base: &Base, silence: Duration) -> RegistryError {
+    RegistryError::Unreachable {
+        registry: base.registry.clone(),
+        why: Unreachability::Timeout,
+        source: format!("nothing came for {} s", silence.as_secs_f32()).into(),
     }
 }
 

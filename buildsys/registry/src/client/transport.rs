@@ -42,7 +42,6 @@ impl Transport {
             .tls_backend_preconfigured(self.tls(tls)?)
             .user_agent(concat!("tbuild/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(options.connect_timeout)
-            .read_timeout(options.read_timeout)
             .no_proxy();
         if proxied {
             let proxies = &options.proxies;

@@ -202,6 +202,7 @@ impl Upload<'_> {
             start,
             length,
             counter: self.counter.clone(),
+            moving: Arc::default(),
             failure: Arc::default(),
         }
     }
@@ -269,7 +270,7 @@ impl Upload<'_> {
             .header("content-length", &length.to_string())
             .header("content-type", "application/octet-stream");
         if let Some(part) = part.clone().filter(|_| length > 0) {
-            ask = ask.body(move || part.body());
+            ask = ask.part(part);
         }
         let result = self.client.attempt_as(&self.base, &self.scope, &ask).await;
         if let Some(source) = part.and_then(|part| part.take_failure()) {

@@ -11,7 +11,8 @@ pub(super) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
-    headers: HeaderMap,
+    /// Boxed: errors travel through every function of the server.
+    headers: Box<HeaderMap>,
 }
 
 impl ApiError {
@@ -20,13 +21,13 @@ impl ApiError {
             status,
             code,
             message: message.into(),
-            headers: HeaderMap::new(),
+            headers: Box::default(),
         }
     }
 
     /// The same with headers.
     pub(super) fn with(mut self, headers: HeaderMap) -> Self {
-        self.headers = headers;
+        *self.headers = headers;
         self
     }
 
@@ -90,7 +91,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({ "errors": [{ "code": self.code, "message": self.message }] });
         let content_type = [(header::CONTENT_TYPE, "application/json")];
-        (self.status, content_type, self.headers, body.to_string()).into_response()
+        (self.status, content_type, *self.headers, body.to_string()).into_response()
     }
 }
 

@@ -28,7 +28,7 @@ impl Default for ServerOptions {
         Self {
             largest_manifest: 8 << 20,
             most_uploads: 256,
-            upload_idle: Duration::from_secs(600),
+            upload_idle: Duration::from_mins(10),
             drain: Duration::from_secs(5),
         }
     }
