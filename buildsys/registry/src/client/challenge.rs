@@ -140,4 +140,23 @@ mod tests {
             assert_eq!(Challenge::parse_all([header]), wanted, "{header}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_header_is_read(header in ".{0,80}") {
+            Challenge::parse_all([header.as_str()]);
+        }
+
+        #[test]
+        fn quoted_values_come_back(realm in "[ -~]{0,40}", scope in "[ -~]{0,40}") {
+            let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+            let header = format!(
+                "Basic realm=\"x\", Bearer realm=\"{}\",scope=\"{}\"",
+                quote(&realm),
+                quote(&scope)
+            );
+            let wanted = vec![Challenge::Basic, bearer(&realm, None, Some(&scope))];
+            proptest::prop_assert_eq!(Challenge::parse_all([header.as_str()]), wanted);
+        }
+    }
 }

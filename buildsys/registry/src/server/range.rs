@@ -89,4 +89,19 @@ mod tests {
         assert_eq!(chunk("9-5"), None);
         assert_eq!(chunk("x"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_part_lies_within_the_blob(header in "(bytes=)?[0-9]{0,20}-?[0-9]{0,20}", size in 0_u64..100) {
+            if let Wanted::Part { start, end } = Wanted::parse(Some(&header), size) {
+                proptest::prop_assert!(start <= end && end < size);
+            }
+        }
+
+        #[test]
+        fn a_chunks_range_comes_back(start in 0_u64.., more in 0_u64..1000) {
+            let end = start.saturating_add(more);
+            proptest::prop_assert_eq!(chunk(&format!("{start}-{end}")), Some((start, end)));
+        }
+    }
 }
