@@ -79,7 +79,16 @@ pub struct Entry {
 impl Entry {
     /// An entry owned by root, of the canonical time, with no xattrs.
     pub fn new(path: TreePath, mode: u32, node: Node) -> Self {
-        Self { path, mode, uid: 0, gid: 0, mtime: SOURCE_DATE_EPOCH, xattrs: Xattrs::new(), opaque: false, node }
+        Self {
+            path,
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: SOURCE_DATE_EPOCH,
+            xattrs: Xattrs::new(),
+            opaque: false,
+            node,
+        }
     }
 
     /// Whether it is a folder.
@@ -123,9 +132,14 @@ impl Tree {
         let tree = Self { entries };
         for entry in &tree.entries {
             if let Node::Hardlink { target } = &entry.node {
-                let first = tree.get(target).filter(|first| matches!(first.node, Node::File { .. }));
+                let first = tree
+                    .get(target)
+                    .filter(|first| matches!(first.node, Node::File { .. }));
                 if first.is_none() || *target >= entry.path {
-                    return Err(TreeError::Hardlink { path: entry.path.clone(), target: target.clone() });
+                    return Err(TreeError::Hardlink {
+                        path: entry.path.clone(),
+                        target: target.clone(),
+                    });
                 }
             }
         }
@@ -144,13 +158,16 @@ impl Tree {
 
     /// The entry at `path`.
     pub fn get(&self, path: &TreePath) -> Option<&Entry> {
-        self.entries.binary_search_by(|entry| entry.path.cmp(path)).ok().map(|at| &self.entries[at])
+        self.entries
+            .binary_search_by(|entry| entry.path.cmp(path))
+            .ok()
+            .map(|at| &self.entries[at])
     }
 
     /// `folder` itself, if it is there, and all that lies below it, in order.
     pub fn below<'a>(&'a self, folder: &'a TreePath) -> &'a [Entry] {
         let start = self.entries.partition_point(|entry| entry.path < *folder);
-        let len = self.entries[start..].partition_point(|entry| entry.path.below(folder).is_some());
+        let len = self.entries[start..].partition_point(|entry| entry.path.lies_below(folder));
         &self.entries[start..start + len]
     }
 
@@ -158,7 +175,13 @@ impl Tree {
     pub fn total_size(&self) -> u64 {
         self.entries
             .iter()
-            .map(|entry| if let Node::File { size, .. } = entry.node { size } else { 0 })
+            .map(|entry| {
+                if let Node::File { size, .. } = entry.node {
+                    size
+                } else {
+                    0
+                }
+            })
             .sum()
     }
 }

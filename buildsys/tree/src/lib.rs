@@ -8,7 +8,7 @@ mod merkle;
 mod path;
 mod rootfs;
 
-pub use entry::{Entry, Node, Tree, TreeError, Xattrs, SOURCE_DATE_EPOCH};
+pub use entry::{Entry, Node, SOURCE_DATE_EPOCH, Tree, TreeError, Xattrs};
 pub use merkle::{entry_digest, folder_digest};
 pub use path::TreePath;
 pub use rootfs::{Resolved, Rootfs, RootfsError};

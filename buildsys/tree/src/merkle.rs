@@ -12,11 +12,7 @@ fn member(encoder: &mut Encoder, entry: &Entry, folder: Option<TreeDigest>) {
     encoder.number(u64::from(entry.uid));
     encoder.number(u64::from(entry.gid));
     encoder.tag(u8::from(entry.opaque));
-    encoder.number(entry.xattrs.len() as u64);
-    for (name, value) in &entry.xattrs {
-        encoder.bytes(name);
-        encoder.bytes(value);
-    }
+    xattrs(encoder, entry);
     match &entry.node {
         Node::Directory => {
             encoder.tag(0);
@@ -93,35 +89,85 @@ pub fn entry_digest(entry: &Entry, folder: TreeDigest) -> TreeDigest {
     folder_digest([(&unnamed, Some(folder))])
 }
 
+/// A folder whose members are being read.
+struct Open<'a> {
+    folder: &'a TreePath,
+    /// Its own entry, to be told to the folder above; none for the outermost.
+    entry: Option<&'a Entry>,
+    encoder: Encoder,
+}
+
 /// The digest of the folder `folder`, whose content is all of `entries`. Parents that a layer leaves out
 /// count as absent: their members hang off the nearest folder above by their longer name.
+///
+/// One pass over the sorted entries with a stack of its own: trees come from foreign archives and may be deep.
 fn digest_of(entries: &[Entry], folder: &TreePath) -> TreeDigest {
-    let mut encoder = Encoder::new();
-    let mut rest = entries;
-    while let Some((entry, after)) = rest.split_first() {
-        if entry.path == *folder {
-            // The folder's own entry: the root of a layer may carry one.
-            encoder.tag(9);
-            encoder.number(u64::from(entry.mode));
-            encoder.number(u64::from(entry.uid));
-            encoder.number(u64::from(entry.gid));
-            rest = after;
+    let mut above: Vec<Open<'_>> = Vec::new();
+    let mut open = Open {
+        folder,
+        entry: None,
+        encoder: Encoder::new(),
+    };
+    for entry in entries {
+        while !entry.path.lies_below(open.folder) {
+            let Some(outer) = above.pop() else { break };
+            open = close(open, outer);
+        }
+        let encoder = &mut open.encoder;
+        if entry.path == *open.folder {
+            own(encoder, entry);
             continue;
         }
-        let depth_ok = entry.path.parent().as_ref() == Some(folder);
-        if !depth_ok {
+        if entry.path.parent_bytes() != Some(open.folder.as_bytes()) {
             encoder.tag(8);
             encoder.bytes(entry.path.as_bytes());
         }
         if entry.is_directory() {
-            let len = after.partition_point(|other| other.path.below(&entry.path).is_some());
-            let inner = digest_of(&after[..len], &entry.path);
-            member(&mut encoder, entry, Some(inner));
-            rest = &after[len..];
+            let inner = Open {
+                folder: &entry.path,
+                entry: Some(entry),
+                encoder: Encoder::new(),
+            };
+            above.push(std::mem::replace(&mut open, inner));
         } else {
-            member(&mut encoder, entry, None);
-            rest = after;
+            member(encoder, entry, None);
         }
     }
-    TreeDigest(encoder.finish())
+    while let Some(outer) = above.pop() {
+        open = close(open, outer);
+    }
+    TreeDigest(open.encoder.finish())
+}
+
+/// Tells the folder `outer` of its member `inner`, which is complete.
+fn close<'a>(inner: Open<'a>, mut outer: Open<'a>) -> Open<'a> {
+    if let Some(entry) = inner.entry {
+        member(
+            &mut outer.encoder,
+            entry,
+            Some(TreeDigest(inner.encoder.finish())),
+        );
+    }
+    outer
+}
+
+/// The folder's own entry: the root of a layer may carry one.
+fn own(encoder: &mut Encoder, entry: &Entry) {
+    encoder.tag(9);
+    encoder.number(u64::from(entry.mode));
+    encoder.number(u64::from(entry.uid));
+    encoder.number(u64::from(entry.gid));
+    if entry.opaque || !entry.xattrs.is_empty() {
+        encoder.tag(10);
+        encoder.tag(u8::from(entry.opaque));
+        xattrs(encoder, entry);
+    }
+}
+
+fn xattrs(encoder: &mut Encoder, entry: &Entry) {
+    encoder.number(entry.xattrs.len() as u64);
+    for (name, value) in &entry.xattrs {
+        encoder.bytes(name);
+        encoder.bytes(value);
+    }
 }

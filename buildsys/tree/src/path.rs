@@ -30,6 +30,13 @@ impl TreePath {
         Self(parts.join(&b'/'))
     }
 
+    /// Takes a path that is clean already; none if [`TreePath::clean`] would change it.
+    pub fn from_clean(path: &[u8]) -> Option<Self> {
+        let clean = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
+        (path.is_empty() || path.split(|byte| *byte == b'/').all(clean))
+            .then(|| Self(path.to_vec()))
+    }
+
     /// The bytes, without a leading slash.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -60,32 +67,50 @@ impl TreePath {
 
     /// The last component; none for the root.
     pub fn name(&self) -> Option<&[u8]> {
-        self.0.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty())
+        self.0
+            .rsplit(|byte| *byte == b'/')
+            .next()
+            .filter(|name| !name.is_empty())
     }
 
     /// The folder that holds this path; none for the root.
     pub fn parent(&self) -> Option<Self> {
+        self.parent_bytes().map(|parent| Self(parent.to_vec()))
+    }
+
+    /// The bytes of the folder that holds this path; none for the root.
+    pub fn parent_bytes(&self) -> Option<&[u8]> {
         if self.is_root() {
             return None;
         }
         let end = self.0.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-        Some(Self(self.0[..end].to_vec()))
+        Some(&self.0[..end])
     }
 
     /// The components, first to last.
     pub fn components(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.split(|byte| *byte == b'/').filter(|part| !part.is_empty())
+        self.0
+            .split(|byte| *byte == b'/')
+            .filter(|part| !part.is_empty())
     }
 
     /// What is left of this path below `folder`, or none if it does not lie there. A path lies below itself.
     pub fn below(&self, folder: &Self) -> Option<Self> {
+        self.rest_below(folder).map(|rest| Self(rest.to_vec()))
+    }
+
+    /// Whether this path is `folder` or lies below it.
+    pub fn lies_below(&self, folder: &Self) -> bool {
+        self.rest_below(folder).is_some()
+    }
+
+    fn rest_below(&self, folder: &Self) -> Option<&[u8]> {
         if folder.is_root() {
-            return Some(self.clone());
+            return Some(&self.0);
         }
-        let rest = self.0.strip_prefix(folder.0.as_slice())?;
-        match rest {
-            [] => Some(Self::root()),
-            [b'/', rest @ ..] => Some(Self(rest.to_vec())),
+        match self.0.strip_prefix(folder.0.as_slice())? {
+            [] => Some(&[]),
+            [b'/', rest @ ..] => Some(rest),
             _ => None,
         }
     }
@@ -93,9 +118,21 @@ impl TreePath {
 
 impl Ord for TreePath {
     fn cmp(&self, other: &Self) -> Ordering {
+        // Eight bytes at once: neighbours in a tree share long beginnings.
+        let words = self.0.chunks_exact(8).zip(other.0.chunks_exact(8));
+        let start = 8 * words.take_while(|(one, two)| one == two).count();
         // A slash sorts before every other byte: "a/b" before "a-b", and so a folder's content right after it.
-        let key = |byte: &u8| if *byte == b'/' { 0 } else { u16::from(*byte) + 1 };
-        self.0.iter().map(key).cmp(other.0.iter().map(key))
+        let key = |byte: &u8| {
+            if *byte == b'/' {
+                0
+            } else {
+                u16::from(*byte) + 1
+            }
+        };
+        self.0[start..]
+            .iter()
+            .map(key)
+            .cmp(other.0[start..].iter().map(key))
     }
 }
 

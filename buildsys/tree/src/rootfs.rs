@@ -55,18 +55,29 @@ impl Rootfs {
     pub fn get(&self, path: &TreePath) -> Option<Entry> {
         if path.is_root() {
             let named = self.layers.iter().rev().find_map(|layer| layer.get(path));
-            return Some(named.cloned().unwrap_or_else(|| Entry::new(TreePath::root(), 0o755, Node::Directory)));
+            return Some(
+                named
+                    .cloned()
+                    .unwrap_or_else(|| Entry::new(TreePath::root(), 0o755, Node::Directory)),
+            );
         }
         let mut implied = false;
         for layer in self.layers.iter().rev() {
             if let Some(entry) = layer.get(path) {
                 return match entry.node {
-                    Node::Whiteout => implied.then(|| Entry::new(path.clone(), 0o755, Node::Directory)),
-                    _ if implied && !entry.is_directory() => Some(Entry::new(path.clone(), 0o755, Node::Directory)),
+                    Node::Whiteout => {
+                        implied.then(|| Entry::new(path.clone(), 0o755, Node::Directory))
+                    }
+                    _ if implied && !entry.is_directory() => {
+                        Some(Entry::new(path.clone(), 0o755, Node::Directory))
+                    }
                     _ => Some(entry.clone()),
                 };
             }
-            implied |= layer.below(path).iter().any(|entry| entry.node != Node::Whiteout);
+            implied |= layer
+                .below(path)
+                .iter()
+                .any(|entry| entry.node != Node::Whiteout);
             if hides_below(layer, path) {
                 break;
             }
@@ -91,7 +102,10 @@ impl Rootfs {
             }
             let next = at.join(&part);
             match self.get(&next) {
-                Some(Entry { node: Node::Symlink { target }, .. }) if follow_last || !todo.is_empty() => {
+                Some(Entry {
+                    node: Node::Symlink { target },
+                    ..
+                }) if follow_last || !todo.is_empty() => {
                     links += 1;
                     if links > MAX_LINKS {
                         return Err(RootfsError::Loop(path.clone()));
@@ -99,14 +113,27 @@ impl Rootfs {
                     if target.starts_with(b"/") {
                         at = TreePath::root();
                     }
-                    todo.extend(target.rsplit(|byte| *byte == b'/').filter(|part| !part.is_empty()).map(<[u8]>::to_vec));
+                    todo.extend(
+                        target
+                            .rsplit(|byte| *byte == b'/')
+                            .filter(|part| !part.is_empty())
+                            .map(<[u8]>::to_vec),
+                    );
                 }
                 Some(entry) if entry.is_directory() || todo.is_empty() => at = next,
-                Some(_) => return Err(RootfsError::NotADirectory { path: path.clone(), at: next }),
+                Some(_) => {
+                    return Err(RootfsError::NotADirectory {
+                        path: path.clone(),
+                        at: next,
+                    });
+                }
                 None => {
                     // Nothing below can exist: the rest is taken as written.
                     let rest = todo.iter().rev().fold(next, |at, part| at.join(part));
-                    return Ok(Resolved { path: TreePath::clean(rest.as_bytes()), entry: None });
+                    return Ok(Resolved {
+                        path: TreePath::clean(rest.as_bytes()),
+                        entry: None,
+                    });
                 }
             }
         }
@@ -126,7 +153,9 @@ impl Rootfs {
                 }
                 let replaces = entry.node == Node::Whiteout
                     || entry.opaque
-                    || merged.get(&entry.path).is_some_and(|old| old.is_directory() != entry.is_directory());
+                    || merged
+                        .get(&entry.path)
+                        .is_some_and(|old| old.is_directory() != entry.is_directory());
                 if replaces {
                     remove_below(&mut merged, &entry.path);
                 }
@@ -166,7 +195,7 @@ fn remove_below(merged: &mut BTreeMap<TreePath, Entry>, path: &TreePath) {
     let gone: Vec<TreePath> = merged
         .range(path.clone()..)
         .map(|(at, _)| at)
-        .take_while(|at| at.below(path).is_some())
+        .take_while(|at| at.lies_below(path))
         .cloned()
         .collect();
     for at in gone {
