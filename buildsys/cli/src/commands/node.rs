@@ -126,7 +126,7 @@ async fn up(global: &Global) -> Result<u8, CliError> {
         ],
         images: ClusterImages { repository, etcd: tag("etcd"), coredns: tag("coredns"), pause: tag("pause") },
         addresses: Addresses::default(),
-        labels: node.labels.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect(),
+        labels: node.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         etcd_fsync: false,
         reexec: vec![REEXEC.to_owned()],
     };

@@ -1,0 +1,23 @@
+# Assertions for the scripts of this folder. A failure says what was expected and ends the script.
+
+passed=0
+fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+ok() { passed=$((passed + 1)); printf 'ok %d - %s\n' "$passed" "$*"; }
+
+# same WHAT EXPECTED ACTUAL
+same() { [ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"; ok "$1"; }
+# differ WHAT ONE OTHER
+differ() { [ "$2" != "$3" ] || fail "$1: both are '$2'"; ok "$1"; }
+# holds WHAT TEXT PART: TEXT contains PART
+holds() { case $2 in *"$3"*) ok "$1" ;; *) fail "$1: '$3' is not in: $2" ;; esac; }
+# exits WHAT CODE COMMAND...: the command's output is in $output
+exits() {
+    local what=$1 code=$2 got=0
+    shift 2
+    output=$("$@" 2>&1) || got=$?
+    [ "$got" = "$code" ] || fail "$what: expected exit $code, got $got: $output"
+    ok "$what"
+}
+# ran OUTPUT: the number of nodes that ran, of a plain log's last line
+ran() { printf '%s\n' "$1" | sed -nE 's/^[0-9]+ nodes: ([0-9]+) run.*/\1/p' | tail -1; }
+done_testing() { printf '%d passed, 0 failed\n' "$passed"; }
