@@ -140,6 +140,14 @@ pub enum Command {
     Store(commands::store::Arguments),
     /// Run a tool of tbuild.toml
     Tool(commands::tool::Arguments),
+    /// The state of the deployed release
+    Status(commands::status::Arguments),
+    /// The logs of a component
+    Logs(commands::logs::Arguments),
+    /// A shell in a component's container
+    Shell(commands::shell::Arguments),
+    /// Remove what a release deployed; data only as asked
+    Clean(commands::clean::Arguments),
     /// A real one-node Kubernetes on this machine
     Node(commands::node::Arguments),
     /// Write a shell's completion script

@@ -8,7 +8,7 @@ use tbuild_dockerfile::Diagnostic;
 use tbuild_exec::Cancel;
 use tbuild_fetch::{HttpOptions, MachineConfig, Origins};
 use tbuild_graph::NodeId;
-use tbuild_kinds::{FileValue, Machine, Nodes, Show, World, pipeline::Pipeline};
+use tbuild_kinds::{Machine, Nodes, Show, World, pipeline::Pipeline};
 use tbuild_realise::{Options, Outcome, realise};
 use tbuild_registry::{Credentials, Proxies, RegistryOptions};
 use tbuild_sandbox::Sandbox;
@@ -233,15 +233,4 @@ impl Engine {
         }
         Ok(outcome)
     }
-}
-
-/// The project's helm, realised if it has to be.
-pub async fn helm(engine: &Engine) -> Result<tbuild_helm::Helm, CliError> {
-    let mut graph = Nodes::new();
-    let wanted = tbuild_config::NodeRef::new(tbuild_config::Kind::Tool, "helm");
-    let node = engine.pipeline().node(&mut graph, &wanted)?;
-    let outcome = engine.realise(Arc::new(graph), &[node]).await?;
-    let file = outcome.outputs.get(&node).and_then(|output| output.get::<FileValue>());
-    let file = file.ok_or_else(|| CliError::usage("there is no tool helm"))?;
-    Ok(tbuild_kinds::helm_program(&engine.world, &file))
 }

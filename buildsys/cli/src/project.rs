@@ -18,8 +18,6 @@ pub struct Project {
     pub folder: PathBuf,
     /// What it says.
     pub config: Config,
-    /// Whether a tbuild.toml was found.
-    pub found: bool,
 }
 
 /// The nearest tbuild.toml, from `start` upwards.
@@ -56,7 +54,7 @@ impl Project {
         }
         let config = parse("[project]\nname = \"build\"\n", &Options::default())
             .map_err(|_| CliError::usage("the empty configuration cannot be read"))?;
-        Ok(Self { folder: start, config, found: false })
+        Ok(Self { folder: start, config })
     }
 
     fn read(global: &Global, file: &Path, start: &Path) -> Result<Self, CliError> {
@@ -96,6 +94,6 @@ impl Project {
         if !missing.is_empty() {
             return Err(show(&missing));
         }
-        Ok(Self { folder, config, found: true })
+        Ok(Self { folder, config })
     }
 }

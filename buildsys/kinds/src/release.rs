@@ -70,7 +70,7 @@ impl Op for Release {
         cx: &Context,
         inputs: &[Output],
         state: Box<dyn Any + Send + Sync>,
-    ) -> Result<serde_json::Value, OpError> {
+    ) -> Result<Value, OpError> {
         let key = *state
             .downcast::<String>()
             .map_err(|_| OpError::Internal { message: "a release's state is another's".to_owned() })?;
@@ -147,7 +147,7 @@ impl Op for Release {
         Err(OpError::failed_text(message))
     }
 
-    async fn complete(&self, _: &Context, _: &[Output], result: &serde_json::Value) -> Result<Option<Output>, OpError> {
+    async fn complete(&self, _: &Context, _: &[Output], result: &Value) -> Result<Option<Output>, OpError> {
         Ok(result.as_str().map(|key| Output::new(ReleaseValue { key: key.to_owned() })))
     }
 }

@@ -78,7 +78,7 @@ impl Op for Task {
         cx: &Context,
         _: &[Output],
         state: Box<dyn Any + Send + Sync>,
-    ) -> Result<serde_json::Value, OpError> {
+    ) -> Result<Value, OpError> {
         let (manifest, key) = *state
             .downcast::<(Value, String)>()
             .map_err(|_| OpError::Internal { message: "a task's state is another's".to_owned() })?;
@@ -113,7 +113,7 @@ impl Op for Task {
         }
     }
 
-    async fn complete(&self, _: &Context, _: &[Output], result: &serde_json::Value) -> Result<Option<Output>, OpError> {
+    async fn complete(&self, _: &Context, _: &[Output], result: &Value) -> Result<Option<Output>, OpError> {
         Ok(result.as_str().map(|key| Output::new(ReleaseValue { key: key.to_owned() })))
     }
 }

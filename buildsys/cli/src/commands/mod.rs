@@ -3,15 +3,19 @@
 pub mod artifact;
 pub mod build;
 pub mod chart;
+pub mod clean;
 pub mod cluster;
 pub mod completions;
 pub mod graph;
 pub mod image;
 pub mod lock;
 pub mod log;
+pub mod logs;
 pub mod node;
 pub mod plan;
 pub mod registry;
+pub mod shell;
+pub mod status;
 pub mod store;
 pub mod target;
 pub mod tool;
@@ -71,6 +75,10 @@ async fn dispatch(cli: Cli) -> Result<u8, CliError> {
         Some(Command::Registry(arguments)) => registry::run(global, arguments).await,
         Some(Command::Store(arguments)) => store::run(global, arguments),
         Some(Command::Tool(arguments)) => tool::run(global, arguments).await,
+        Some(Command::Status(arguments)) => status::run(global, arguments).await,
+        Some(Command::Logs(arguments)) => logs::run(global, arguments).await,
+        Some(Command::Shell(arguments)) => shell::run(global, arguments).await,
+        Some(Command::Clean(arguments)) => clean::run(global, arguments).await,
         Some(Command::Node(arguments)) => node::run(global, arguments).await,
         Some(Command::Completions(arguments)) => Ok(completions::run(arguments)),
     }

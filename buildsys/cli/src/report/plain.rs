@@ -83,6 +83,6 @@ pub fn sentence(summary: &Summary, took: Duration) -> String {
             let _infallible = write!(text, ", {count} {word}");
         }
     }
-    let _infallible = write!(text, " in {}", super::duration(took));
+    let _infallible = write!(text, " in {}", duration(took));
     text
 }

@@ -1,0 +1,74 @@
+//! `tbuild clean`: removes what was deployed; data only as asked.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::sync::Arc;
+
+use tbuild_config::{Kind, NodeRef};
+use tbuild_exec::Stream;
+use tbuild_kinds::{FileValue, Nodes};
+
+use super::status::{connect, failure};
+use crate::args::Global;
+use crate::engine::Engine;
+use crate::error::{CliError, chain};
+use crate::output::line;
+use crate::project::Project;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Remove data too: releases whose values say role = "data"
+    #[arg(long)]
+    data: bool,
+}
+
+/// Runs it.
+pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
+    let project = Project::load(global)?;
+    let cluster = connect(global).await?;
+    let mut wanted = Vec::new();
+    for (name, release) in &project.config.releases {
+        let is_data = release.set.get("role").and_then(serde_json::Value::as_str) == Some("data");
+        if is_data && !arguments.data {
+            line(format!("keeps release {name}: it holds data (--data removes it)"));
+            continue;
+        }
+        let state = cluster.release_state(&release.namespace, name).await.map_err(|error| failure(&error))?;
+        if state.is_some() {
+            line(format!("removes release {name} in {}", release.namespace));
+            wanted.push((name.clone(), release.namespace.clone(), release.timeout));
+        }
+    }
+    if wanted.is_empty() {
+        line("nothing to remove");
+        return Ok(0);
+    }
+    if !arguments.yes {
+        if !std::io::stdin().is_terminal() {
+            return Err(CliError::usage("tbuild clean asks before it removes").hint("say --yes where nobody can answer"));
+        }
+        crate::report::eprint("Remove? [y/N] ");
+        let mut answer = String::new();
+        let _read = std::io::stdin().lock().read_line(&mut answer);
+        if !answer.trim().eq_ignore_ascii_case("y") {
+            return Ok(1);
+        }
+    }
+    let engine = Engine::new(global, project)?;
+    let mut graph = Nodes::new();
+    let node = engine.pipeline().node(&mut graph, &NodeRef::new(Kind::Tool, "helm"))?;
+    let outcome = engine.realise(Arc::new(graph), &[node]).await?;
+    let file = outcome.outputs.get(&node).and_then(|output| output.get::<FileValue>());
+    let file = file.ok_or_else(|| CliError::usage("there is no tool helm"))?;
+    let helm = tbuild_kinds::helm_program(&engine.world, &file);
+    for (name, namespace, timeout) in wanted {
+        let mut sink = |_: Stream, text: &str| line(text);
+        helm.uninstall(&name, &namespace, timeout, &mut sink, &engine.cancel)
+            .await
+            .map_err(|error| CliError::failed(chain(&error)))?;
+    }
+    Ok(0)
+}
