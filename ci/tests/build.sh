@@ -113,7 +113,7 @@ holds 'and a suggestion' "$output" context
 
 # --- ended in the middle -------------------------------------------------------------------------------------
 printf 'FROM debian:bookworm\nRUN sleep 98761\n' >"$work/bad/Dockerfile"; rm "$work/bad/tbuild.toml"
-t -C "$work/bad" build . >/dev/null 2>&1 & child=$!
+"$tbuild" --store "$store" --progress plain -C "$work/bad" build . >/dev/null 2>&1 & child=$!
 for _ in $(seq 100); do pgrep -f '^sleep 98761' >/dev/null && break; sleep 0.2; done
 pgrep -f '^sleep 98761' >/dev/null || fail 'the step did not start'
 kill -INT $child; wait $child && fail 'an interrupted build succeeded' || true
@@ -121,7 +121,7 @@ pgrep -f '^sleep 98761' >/dev/null && fail 'a process is left after Ctrl-C'
 ok 'Ctrl-C leaves no process'
 grep -q "$work" /proc/mounts && fail 'a mount is left after Ctrl-C'
 ok 'and no mount'
-t -C "$work/bad" build . >/dev/null 2>&1 & child=$!
+"$tbuild" --store "$store" --progress plain -C "$work/bad" build . >/dev/null 2>&1 & child=$!
 for _ in $(seq 100); do pgrep -f '^sleep 98761' >/dev/null && break; sleep 0.2; done
 kill -9 $child; wait $child 2>/dev/null || true
 for _ in $(seq 50); do pgrep -f '^sleep 98761' >/dev/null || break; sleep 0.1; done
@@ -131,7 +131,7 @@ same 'and the store is right' 0 "$(ran "$(t build "$work/app" 2>&1)")"
 
 # --- a registry and a Docker Engine --------------------------------------------------------------------------
 port=$((20000 + RANDOM % 20000))
-t registry serve --listen 127.0.0.1:$port >/dev/null 2>"$work/registry.log" & daemon=$!
+"$tbuild" --store "$store" registry serve --listen 127.0.0.1:$port >/dev/null 2>"$work/registry.log" & daemon=$!
 for _ in $(seq 50); do curl -fs "http://127.0.0.1:$port/v2/" >/dev/null && break; sleep 0.1; done
 output=$(t build "$work/app" -t 127.0.0.1:$port/hello:v1 --push 2>&1)
 holds 'pushing to the own registry moves no bytes' "$output" '0 bytes'

@@ -93,7 +93,7 @@ ok 'and serves'
 # --- killed in the middle ------------------------------------------------------------------------------------
 for moment in 1 2 3; do
     printf '\n# edited %s\n' "$moment" >>"$source/manage.py"
-    cluster >"$work/killed.log" 2>&1 & child=$!
+    "$tbuild" -C "$root" --progress plain cluster --profile demo --source "tator=$source" >"$work/killed.log" 2>&1 & child=$!
     sleep $((moment * 2 + RANDOM % 3))
     kill -9 $child 2>/dev/null || true; wait $child 2>/dev/null || true
     pgrep -f "helm upgrade.*tator" >/dev/null && sleep 1 && pgrep -f "helm upgrade.*tator" >/dev/null && fail 'helm outlives tbuild'
