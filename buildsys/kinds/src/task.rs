@@ -25,7 +25,7 @@ pub(crate) struct Task {
 }
 
 /// What the chart is told as the key: the Job is named by the cluster's side.
-const PLACEHOLDER: &str = "task";
+const PLACEHOLDER: &str = "0";
 
 impl Task {
     /// The Job's document, and the key of what it does.
