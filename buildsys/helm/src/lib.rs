@@ -10,6 +10,7 @@
 
 mod ignore;
 mod package;
+mod parent;
 mod process;
 mod program;
 mod recover;

@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::Helm;
+use crate::{Helm, parent};
 
 /// How long helm has to write down that it was cancelled before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -193,9 +193,7 @@ impl Helm {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        command
-            .spawn()
-            .map_err(|source| HelmError::Start { program, source })
+        parent::spawn(command).map_err(|source| HelmError::Start { program, source })
     }
 }
 
@@ -262,14 +260,10 @@ fn failure(what: String, status: ExitStatus, lines: Vec<String>) -> HelmError {
                 .trim_end()
                 .to_owned()
         })
-        .or_else(|| {
-            lines
-                .iter()
-                .rev()
-                .find(|line| !line.trim().is_empty())
-                .cloned()
-        })
-        .unwrap_or_else(|| status.to_string());
+        .unwrap_or_else(|| match lines.iter().rev().find(|line| !line.trim().is_empty()) {
+            Some(line) => format!("{status}, after: {line}"),
+            None => status.to_string(),
+        });
     HelmError::Failed {
         what,
         message,
