@@ -36,6 +36,8 @@ holds 'and says so' "$output" 'already up'
 # --- the site ------------------------------------------------------------------------------------------------
 cluster >"$out/cluster.log" 2>&1 || { tail -80 "$out/cluster.log" >&2; fail 'tbuild cluster fails'; }
 ok 'tbuild cluster ends well'
+# kube-proxy learns of a new Service's endpoints a moment after the pods are ready.
+for _ in $(seq 50); do get / >/dev/null 2>&1 && break; sleep 0.2; done
 page=$(get /)
 set1=$(printf '%s' "$page" | grep -oE '/static/[0-9a-f]{64}/' | sort -u)
 same 'the page names one set of static files' 1 "$(printf '%s\n' "$set1" | wc -l)"
