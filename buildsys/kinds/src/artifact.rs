@@ -179,6 +179,6 @@ impl Op for Artifact {
         }
         let world = Arc::clone(&self.world);
         let tree = tokio::task::block_in_place(|| Ok::<_, OpError>(Arc::clone(world.index(&made.layer.diff_id)?.tree())))?;
-        Ok(Some(Output::new(TreeValue { tree, digest: made.digest, place: Place::Layer(made.layer.diff_id) })))
+        Ok(Some(Output::new(TreeValue { tree, digest: made.digest, place: Place::Layer(made.layer.diff_id), scan: None })))
     }
 }

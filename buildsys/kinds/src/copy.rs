@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tbuild_digest::Sha256;
 use tbuild_graph::KeyManifest;
 use tbuild_realise::OpError;
@@ -10,6 +11,7 @@ use tbuild_tree::{Entry, Node, Tree, TreePath};
 
 use crate::content::{Contents, Origin, origin, origin_in_layers, read_in_layers, store_layer};
 use crate::facts::{self, Facts, Found};
+use crate::kept::Question;
 use crate::select::{Ownership, Selection, place, select};
 use crate::{LayerRef, StateValue, TreeValue, World, listing};
 
@@ -39,13 +41,43 @@ pub(crate) struct Copy {
 
 /// What [`prepare`] worked out.
 pub(crate) struct Prepared {
-    from: From,
-    tree: Arc<Tree>,
-    selection: Selection,
-    inline: Vec<(String, Vec<u8>)>,
-    dest: String,
+    copy: Copy,
+    /// None where the digest of what is taken was known without looking.
+    chosen: Option<Chosen>,
     facts: Facts,
     own: Ownership,
+}
+
+/// What is taken, and the tree that it is taken of.
+struct Chosen {
+    tree: Arc<Tree>,
+    selection: Selection,
+}
+
+/// The store's space for digests of what is copied from layers.
+const COPIED: &str = "copied";
+
+/// Looks at what a copy takes.
+fn choose(world: &World, copy: &Copy) -> Result<Chosen, OpError> {
+    let (tree, scanned) = match &copy.from {
+        From::Tree(value) => (Arc::clone(&value.tree), Some(value)),
+        From::State(state) => {
+            let tree = world.rootfs(&state.layers)?.flatten().map_err(|error| OpError::internal(&error))?;
+            (Arc::new(tree), None)
+        }
+    };
+    if copy.unpack {
+        refuse_archives(&tree, &copy.sources)?;
+    }
+    if copy.sources.is_empty() {
+        return Ok(Chosen { tree, selection: Selection::nothing() });
+    }
+    let digest_at = |path: &TreePath| scanned.map_or_else(|| tree.digest_at(path), |value| value.digest_at(path));
+    let selection = select(&tree, &digest_at, &copy.sources, &copy.what)?;
+    if !listing::is_kept(world.store.as_ref(), &selection.digest)? {
+        listing::keep(world.store.as_ref(), &selection.digest, &selection.tree(&tree)?)?;
+    }
+    Ok(Chosen { tree, selection })
 }
 
 /// Works out the key of a copy, and what running it needs.
@@ -67,37 +99,32 @@ pub(crate) fn prepare(
     if let Some(mode) = own.mode {
         manifest = manifest.text("mode", format!("{mode:o}"));
     }
-    let tree = match &copy.from {
-        From::Tree(value) => Arc::clone(&value.tree),
-        From::State(state) => {
-            Arc::new(world.rootfs(&state.layers)?.flatten().map_err(|error| OpError::internal(&error))?)
-        }
-    };
-    if copy.unpack {
-        refuse_archives(&tree, &copy.sources)?;
-    }
-    let selection = if copy.sources.is_empty() {
-        Selection::nothing()
-    } else {
-        select(&tree, &copy.sources, &copy.what)?
-    };
+    let mut chosen = None;
     if !copy.sources.is_empty() {
-        listing::keep(world.store.as_ref(), &selection.digest, &selection.tree()?)?;
-        manifest = manifest.files(format!("{} from {}", copy.sources.join(" "), copy.what), selection.digest);
+        let digest = match &copy.from {
+            From::Tree(_) => chosen.insert(choose(world, &copy)?).selection.digest,
+            From::State(state) => {
+                let question = Question::of_layers(COPIED, &state.layers)
+                    .about(&[u8::from(copy.unpack)])
+                    .about(copy.sources.join("\0").as_bytes());
+                question.answer(world, || Ok(chosen.insert(choose(world, &copy)?).selection.digest))?
+            }
+        };
+        manifest = manifest.files(format!("{} from {}", copy.sources.join(" "), copy.what), digest);
     }
     for (name, bytes) in &copy.inline {
         manifest = manifest.text(format!("here-document {name}"), String::from_utf8_lossy(bytes));
     }
-    let prepared =
-        Prepared { from: copy.from, tree, selection, inline: copy.inline, dest: copy.dest, facts, own };
-    Ok((manifest, prepared))
+    Ok((manifest, Prepared { copy, chosen, facts, own }))
 }
 
 /// Writes the layer of a copy.
 pub(crate) fn run(world: &World, prepared: Prepared) -> Result<LayerRef, OpError> {
-    let Prepared { from, tree, selection, inline, dest, facts, own } = prepared;
+    let Prepared { copy, chosen, facts, own } = prepared;
+    let Chosen { tree, selection } = chosen.map_or_else(|| choose(world, &copy), Ok)?;
+    let Copy { from, inline, dest, .. } = copy;
     let root = facts.path();
-    let (layer, sources) = place(selection, &dest, &facts, own, inline.len())?;
+    let (layer, sources) = place(&selection, &tree, &dest, &facts, own, inline.len())?;
     let mut origins = HashMap::with_capacity(sources.len());
     match &from {
         From::Tree(value) => {
@@ -113,7 +140,6 @@ pub(crate) fn run(world: &World, prepared: Prepared) -> Result<LayerRef, OpError
             }
         }
     }
-    drop(tree);
     let mut entries = layer.into_entries();
     let to_folder = dest.ends_with('/') || facts.found == Found::Folder || inline.len() > 1;
     for (name, bytes) in inline {
@@ -182,8 +208,11 @@ fn owner(world: &World, parent: &StateValue, chown: &str) -> Result<(u32, u32), 
     Ok((user.uid, user.gid))
 }
 
+/// The store's space for accounts.
+const ACCOUNTS: &str = "accounts";
+
 /// Who a user is in an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Account {
     pub uid: u32,
     pub gid: u32,
@@ -194,6 +223,11 @@ pub(crate) struct Account {
 /// Looks `USER[:GROUP]` up in the image. A number without an account is itself, in group 0 as Docker has it
 /// for USER, in its own group for --chown.
 pub(crate) fn user(world: &World, parent: &StateValue, text: &str) -> Result<Account, OpError> {
+    let question = Question::of_layers(ACCOUNTS, &parent.layers).about(text.as_bytes());
+    question.answer(world, || find_user(world, parent, text))
+}
+
+fn find_user(world: &World, parent: &StateValue, text: &str) -> Result<Account, OpError> {
     let (name, group) = text.split_once(':').map_or((text, None), |(name, group)| (name, Some(group)));
     let needs_files = name.parse::<u32>().is_err() || group.is_some_and(|group| group.parse::<u32>().is_err());
     let view = world.rootfs(&parent.layers)?;

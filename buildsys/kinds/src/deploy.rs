@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tbuild_digest::{ContentHash as _, Encoder};
 use tbuild_helm::Helm;
-use tbuild_kube::{Cluster, KubeError};
+use tbuild_kube::KubeError;
 use tbuild_realise::{OpError, Output};
 use tbuild_store::Store as _;
 
@@ -97,11 +97,6 @@ impl Desired {
         let bytes = serde_json::to_vec(&documents).map_err(|error| OpError::internal(&error))?;
         self.world.store.set_reference(RENDERED, &name, Some(&bytes))?;
         Ok(documents)
-    }
-
-    /// The cluster.
-    pub(crate) async fn cluster(&self) -> Result<Cluster, OpError> {
-        Cluster::connect(&self.world.machine.kubeconfigs, None).await.map_err(|error| kube_failure(&error))
     }
 }
 

@@ -4,11 +4,10 @@
 //! they were does not rebuild the copy. They are kept by layers and path: an unchanged build reads no index.
 
 use serde::{Deserialize, Serialize};
-use tbuild_digest::{ContentHash as _, Encoder};
 use tbuild_realise::OpError;
-use tbuild_store::Store;
 use tbuild_tree::{Entry, Node, TreePath};
 
+use crate::kept::Question;
 use crate::{LayerRef, World};
 
 /// The store's space for facts.
@@ -53,20 +52,7 @@ pub(crate) struct Facts {
 
 /// The facts about `path` in `layers`.
 pub(crate) fn destination(world: &World, layers: &[LayerRef], path: &TreePath) -> Result<Facts, OpError> {
-    let mut encoder = Encoder::new();
-    for layer in layers {
-        layer.diff_id.hash_content(&mut encoder);
-    }
-    encoder.bytes(path.as_bytes());
-    let name = encoder.finish().hex();
-    let kept = world.store.reference(FACTS, &name)?;
-    if let Some(facts) = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-        return Ok(facts);
-    }
-    let facts = look(world, layers, path)?;
-    let bytes = serde_json::to_vec(&facts).map_err(|error| OpError::internal(&error))?;
-    world.store.set_reference(FACTS, &name, Some(&bytes))?;
-    Ok(facts)
+    Question::of_layers(FACTS, layers).about(path.as_bytes()).answer(world, || look(world, layers, path))
 }
 
 fn look(world: &World, layers: &[LayerRef], path: &TreePath) -> Result<Facts, OpError> {

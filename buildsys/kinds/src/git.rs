@@ -129,6 +129,6 @@ impl Op for Checkout {
         let index = self.world.index(&fetched.layer.diff_id)?;
         let tree = if self.filter.is_all() { Arc::clone(index.tree()) } else { Arc::new(self.filter.apply(index.tree())?) };
         let digest = tree.digest();
-        Ok(Some(Output::new(TreeValue { tree, digest, place: Place::Layer(fetched.layer.diff_id) })))
+        Ok(Some(Output::new(TreeValue { tree, digest, place: Place::Layer(fetched.layer.diff_id), scan: None })))
     }
 }

@@ -14,6 +14,7 @@ mod filter;
 mod git;
 mod gzip;
 mod image;
+mod kept;
 mod listing;
 mod pipeline_deploy;
 mod pull;

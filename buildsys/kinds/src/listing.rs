@@ -19,12 +19,17 @@ pub struct FileChange {
     pub what: String,
 }
 
+/// Whether the listing of the tree `digest` is kept.
+pub(crate) fn is_kept(store: &dyn Store, digest: &TreeDigest) -> Result<bool, StoreError> {
+    store.has_reference(LISTING, &digest.hex())
+}
+
 /// Keeps the listing of `tree` if it is not kept yet.
 pub(crate) fn keep(store: &dyn Store, digest: &TreeDigest, tree: &Tree) -> Result<(), StoreError> {
-    let name = digest.hex();
-    if store.reference(LISTING, &name)?.is_some() {
+    if is_kept(store, digest)? {
         return Ok(());
     }
+    let name = digest.hex();
     let mut text = String::with_capacity(tree.entries().len() * 96);
     for entry in tree.entries() {
         let path = String::from_utf8_lossy(entry.path.as_bytes());

@@ -50,7 +50,7 @@ impl Op for Release {
         let documents = self.desired.render(&chart, &helm, &values, None).await?;
         let manifest = self.manifest(&documents);
         let key = label(&manifest.key());
-        let cluster = self.desired.cluster().await?;
+        let cluster = self.desired.world.cluster().await?;
         let state = cluster
             .release_state(&self.desired.namespace, &self.desired.release)
             .await
@@ -78,7 +78,7 @@ impl Op for Release {
         let (chart, file, values) = self.desired.resolve(inputs)?;
         let helm = helm_program(world, &file);
         let archive = self.desired.archive(&chart)?;
-        let cluster = self.desired.cluster().await?;
+        let cluster = self.desired.world.cluster().await?;
         // One tbuild of this store at a time. Its helm dies with it: a pending release has nobody at work.
         let (store, name) = (std::sync::Arc::clone(&world.store), format!("release-{}-{namespace}-{release}", cluster.url()));
         let _alone = crate::world::blocking(move || Ok(store.lock(&name)?)).await?;

@@ -17,24 +17,47 @@ use crate::facts::{Facts, Found};
 pub(crate) struct Selection {
     /// The digest of all that is taken, in order: content, names, modes.
     pub digest: TreeDigest,
-    /// Entries of the source, with the path each has below the destination; an empty one is the destination
-    /// itself (a single file).
-    picked: Vec<(Entry, TreePath)>,
+    roots: Vec<Root>,
     /// Whether the destination has to be a folder.
     many: bool,
     /// Whether one file is copied to a name.
     single_file: bool,
 }
 
+/// One source, as matched.
+enum Root {
+    /// The content of the folder at a path.
+    Content(TreePath),
+    /// A file or a link, and its name at the destination.
+    Single(Box<Entry>, TreePath),
+}
+
 impl Selection {
     /// A copy of here-documents alone.
     pub(crate) fn nothing() -> Self {
-        Self { digest: TreeDigest(Encoder::new().finish()), picked: Vec::new(), many: false, single_file: false }
+        Self { digest: TreeDigest(Encoder::new().finish()), roots: Vec::new(), many: false, single_file: false }
     }
 
-    /// What is taken, by its names in the source: for the listing.
-    pub(crate) fn tree(&self) -> Result<Tree, OpError> {
-        let mut entries: Vec<Entry> = self.picked.iter().map(|(entry, _)| entry.clone()).collect();
+    /// What is taken of `tree`, the one selected from, with the path that each has below the destination.
+    fn picked(&self, tree: &Tree) -> Vec<(Entry, TreePath)> {
+        let mut picked: BTreeMap<TreePath, Entry> = BTreeMap::new();
+        for root in &self.roots {
+            match root {
+                Root::Content(folder) => picked.extend(tree.below(folder).iter().filter_map(|inner| {
+                    let rest = inner.path.below(folder).filter(|rest| !rest.is_root())?;
+                    Some((rest, inner.clone()))
+                })),
+                Root::Single(entry, name) => {
+                    picked.insert(name.clone(), Entry::clone(entry));
+                }
+            }
+        }
+        picked.into_iter().map(|(rest, entry)| (entry, rest)).collect()
+    }
+
+    /// What is taken of `tree`, by its names there: for the listing.
+    pub(crate) fn tree(&self, tree: &Tree) -> Result<Tree, OpError> {
+        let mut entries: Vec<Entry> = self.picked(tree).into_iter().map(|(entry, _)| entry).collect();
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         entries.dedup_by(|a, b| a.path == b.path);
         // A second name whose first was not taken cannot stand in a tree; the listing says what it is without.
@@ -43,48 +66,45 @@ impl Selection {
     }
 }
 
-/// Takes `sources` (as written, with wildcards) out of `tree`.
-pub(crate) fn select(tree: &Arc<Tree>, sources: &[String], what: &str) -> Result<Selection, OpError> {
+/// Takes `sources` (as written, with wildcards) out of `tree`. `digest_at` is the tree's own, or a quicker one
+/// that says the same.
+pub(crate) fn select(
+    tree: &Arc<Tree>,
+    digest_at: &dyn Fn(&TreePath) -> Option<TreeDigest>,
+    sources: &[String],
+    what: &str,
+) -> Result<Selection, OpError> {
     let view = Rootfs::new(vec![Arc::clone(tree)]);
-    let mut picked: BTreeMap<TreePath, (Entry, TreePath)> = BTreeMap::new();
+    let mut roots = Vec::new();
     let mut encoder = Encoder::new();
-    let (mut roots, mut files) = (0, 0);
     for source in sources {
         let matched = matches(tree, &view, source);
         if matched.is_empty() {
             return Err(missing(tree, source, what));
         }
         for path in matched {
-            roots += 1;
             let resolved = view.resolve(&path, true).map_err(|error| OpError::failed(&error))?;
             let Some(entry) = resolved.entry else {
                 return Err(missing(tree, source, what));
             };
             if entry.is_directory() {
-                let digest = tree.digest_at(&resolved.path);
                 encoder.tag(0);
-                digest.hash_content(&mut encoder);
-                for inner in tree.below(&resolved.path) {
-                    if let Some(rest) = inner.path.below(&resolved.path).filter(|rest| !rest.is_root()) {
-                        picked.insert(rest.clone(), (inner.clone(), rest));
-                    }
-                }
+                digest_at(&resolved.path).hash_content(&mut encoder);
+                roots.push(Root::Content(resolved.path));
             } else {
-                files += 1;
                 let name = path.name().unwrap_or_default().to_vec();
                 encoder.tag(1);
                 encoder.bytes(&name);
-                tree.digest_at(&resolved.path).hash_content(&mut encoder);
-                let name = TreePath::clean(&name);
-                picked.insert(name.clone(), (entry, name));
+                digest_at(&resolved.path).hash_content(&mut encoder);
+                roots.push(Root::Single(Box::new(entry), TreePath::clean(&name)));
             }
         }
     }
     Ok(Selection {
         digest: TreeDigest(encoder.finish()),
-        picked: picked.into_values().collect(),
-        many: roots > 1,
-        single_file: roots == 1 && files == 1,
+        many: roots.len() > 1,
+        single_file: matches!(roots.as_slice(), [Root::Single(..)]),
+        roots,
     })
 }
 
@@ -122,23 +142,24 @@ pub(crate) struct Ownership {
     pub mode: Option<u32>,
 }
 
-/// The layer that a COPY writes, and for each of its files the path in the source.
+/// The layer that a COPY of `selection`, made of `tree`, writes, and for each of its files the path in the source.
 pub(crate) fn place(
-    selection: Selection,
+    selection: &Selection,
+    tree: &Tree,
     dest: &str,
     facts: &Facts,
     own: Ownership,
     inline: usize,
 ) -> Result<(Tree, HashMap<TreePath, Entry>), OpError> {
     let into_folder = dest.ends_with('/') || dest.ends_with("/.") || facts.found == Found::Folder;
-    let many = selection.many || inline > 1 || (inline > 0 && !selection.picked.is_empty());
+    let many = selection.many || inline > 1 || (inline > 0 && !selection.roots.is_empty());
     if many && !into_folder {
         return Err(OpError::usage(format!(
             "several files are copied, so the destination {dest} must be a folder and end with a /"
         )));
     }
     let root = facts.path();
-    let to_name = (selection.single_file || (inline == 1 && selection.picked.is_empty())) && !into_folder;
+    let to_name = (selection.single_file || (inline == 1 && selection.roots.is_empty())) && !into_folder;
     if !to_name && facts.found == Found::Other {
         return Err(OpError::failed_text(format!("cannot copy a folder onto the file {root}")));
     }
@@ -149,9 +170,10 @@ pub(crate) fn place(
     }
     let mut sources = HashMap::new();
     // A hard link among what is copied stays one only if its first name is copied too.
+    let picked = selection.picked(tree);
     let moved: HashMap<TreePath, TreePath> =
-        selection.picked.iter().map(|(entry, rest)| (entry.path.clone(), root.join_path(rest))).collect();
-    for (source, rest) in selection.picked {
+        picked.iter().map(|(entry, rest)| (entry.path.clone(), root.join_path(rest))).collect();
+    for (source, rest) in picked {
         let path = if to_name { root.clone() } else { root.join_path(&rest) };
         let mut entry = source.clone();
         entry.path = path.clone();

@@ -62,14 +62,14 @@ impl Folder {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let scan = scan(&world.store, &path, &encoder.finish(), &verdict, threads)
             .map_err(|error| OpError::failed(&error))?;
-        let (tree, digest) = if filter.include.is_empty() {
-            (scan.tree, scan.digest)
-        } else {
-            let part = Filter { include: filter.include.clone(), exclude: Vec::new() }.apply(&scan.tree)?;
-            let digest = part.digest();
-            (Arc::new(part), digest)
-        };
-        Ok(Output::new(TreeValue { tree, digest, place: Place::Folder(path) }))
+        let place = Place::Folder(path);
+        if filter.include.is_empty() {
+            let (tree, digest) = (Arc::clone(&scan.tree), scan.digest);
+            return Ok(Output::new(TreeValue { tree, digest, place, scan: Some(Arc::new(scan)) }));
+        }
+        let part = Filter { include: filter.include.clone(), exclude: Vec::new() }.apply(&scan.tree)?;
+        let digest = part.digest();
+        Ok(Output::new(TreeValue { tree: Arc::new(part), digest, place, scan: None }))
     }
 }
 
@@ -101,6 +101,6 @@ impl Op for Part {
         let whole = crate::value::input::<TreeValue>(inputs, 0)?;
         let tree = Arc::new(self.filter.apply(&whole.tree)?);
         let digest = tree.digest();
-        Ok(Prepared::Ready(Output::new(TreeValue { tree, digest, place: whole.place.clone() })))
+        Ok(Prepared::Ready(Output::new(TreeValue { tree, digest, place: whole.place.clone(), scan: None })))
     }
 }

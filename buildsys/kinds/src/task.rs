@@ -63,7 +63,7 @@ impl Op for Task {
     async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
         let (job, manifest) = self.job(inputs).await?;
         let key = label(&manifest.key());
-        let cluster = self.desired.cluster().await?;
+        let cluster = self.desired.world.cluster().await?;
         let last = cluster.last_task_key(&self.desired.namespace, &self.name).await.map_err(|error| kube_failure(&error))?;
         let reason = match &last {
             None => "it has never succeeded here".to_owned(),
@@ -82,7 +82,7 @@ impl Op for Task {
         let (manifest, key) = *state
             .downcast::<(Value, String)>()
             .map_err(|_| OpError::Internal { message: "a task's state is another's".to_owned() })?;
-        let cluster = self.desired.cluster().await?;
+        let cluster = self.desired.world.cluster().await?;
         let namespace = &self.desired.namespace;
         let fail = |error: tbuild_kube::KubeError| kube_failure(&error);
         cluster.ensure_namespace(namespace).await.map_err(fail)?;

@@ -15,6 +15,7 @@ use tbuild_store::Store as _;
 use tbuild_tree::{Node, TreePath};
 
 use crate::content::{Contents, origin, read_in_layers};
+use crate::kept::Question;
 use crate::value::input;
 use crate::world::blocking;
 use crate::{FileValue, ImageValue, TreeValue, World};
@@ -40,6 +41,9 @@ fn install(world: &World, digest: &BlobDigest, read: impl FnOnce() -> Result<Vec
     Ok(path)
 }
 
+/// The store's space for digests of files of images.
+const FILES: &str = "image-files";
+
 /// A file of an artifact.
 pub(crate) struct Tool {
     pub world: Arc<World>,
@@ -57,11 +61,15 @@ impl Op for Tool {
         if let Some(image) = inputs.first().and_then(Output::get::<ImageValue>) {
             let (world, path) = (Arc::clone(&self.world), self.path.clone());
             let file = blocking(move || {
-                let view = world.rootfs(&image.state.layers)?;
-                let bytes = read_in_layers(&world, &image.state.layers, &view, &path.as_str().into())?;
-                let bytes = bytes.ok_or_else(|| OpError::failed_text(format!("the image has no file {path}")))?;
-                let digest = BlobDigest::of(&bytes);
-                Ok(FileValue { path: install(&world, &digest, || Ok(bytes))?, digest })
+                let layers = &image.state.layers;
+                let read = || {
+                    let view = world.rootfs(layers)?;
+                    let bytes = read_in_layers(&world, layers, &view, &path.as_str().into())?;
+                    bytes.ok_or_else(|| OpError::failed_text(format!("the image has no file {path}")))
+                };
+                let question = Question::of_layers(FILES, layers).about(path.as_bytes());
+                let digest = question.answer(&world, || Ok(BlobDigest::of(&read()?)))?;
+                Ok(FileValue { path: install(&world, &digest, read)?, digest })
             })
             .await?;
             return Ok(Prepared::Ready(Output::new(file)));

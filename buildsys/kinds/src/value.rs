@@ -9,7 +9,8 @@ use tbuild_dockerfile::Scope;
 use tbuild_fetch::BaseSpec;
 use tbuild_oci::ImageConfig;
 use tbuild_realise::{OpError, Output};
-use tbuild_tree::Tree;
+use tbuild_store_local::Scan;
+use tbuild_tree::{Tree, TreePath};
 
 /// A tree of files: of a source, a context, an artifact.
 #[derive(Debug, Clone)]
@@ -20,6 +21,18 @@ pub struct TreeValue {
     pub digest: TreeDigest,
     /// Where the contents are.
     pub place: Place,
+    /// The scan that it came from whole, which knows the digests of its folders.
+    pub scan: Option<Arc<Scan>>,
+}
+
+impl TreeValue {
+    /// What [`Tree::digest_at`] says of `path`.
+    pub(crate) fn digest_at(&self, path: &TreePath) -> Option<TreeDigest> {
+        match &self.scan {
+            Some(scan) => scan.digest_at(path),
+            None => self.tree.digest_at(path),
+        }
+    }
 }
 
 /// Where the contents of a tree's files are.

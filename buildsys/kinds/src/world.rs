@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex};
 
 use tbuild_digest::DiffId;
 use tbuild_exec::Executor;
+use tbuild_kube::Cluster;
 use tbuild_oci::LayerIndex;
 use tbuild_realise::OpError;
 use tbuild_store::Store;
 use tbuild_store_local::LocalStore;
 use tbuild_tree::Rootfs;
+use tokio::sync::OnceCell;
 
 use crate::LayerRef;
+use crate::deploy::kube_failure;
 
 /// The store's space for encoded layer indexes, by diff ID.
 const INDEX: &str = "layer-index";
@@ -59,6 +62,7 @@ pub struct World {
     /// What helm is started under, so that it dies with tbuild.
     pub launcher: Vec<String>,
     indexes: Mutex<HashMap<DiffId, Arc<LayerIndex>>>,
+    cluster: OnceCell<Cluster>,
 }
 
 impl World {
@@ -73,7 +77,14 @@ impl World {
             frozen: false,
             launcher: Vec::new(),
             indexes: Mutex::default(),
+            cluster: OnceCell::new(),
         }
+    }
+
+    /// The cluster that the kubeconfigs name: one connection for all.
+    pub(crate) async fn cluster(&self) -> Result<&Cluster, OpError> {
+        let connect = || Cluster::connect(&self.machine.kubeconfigs, None);
+        self.cluster.get_or_try_init(connect).await.map_err(|error| kube_failure(&error))
     }
 
     /// An absolute path for one that tbuild.toml names.

@@ -206,6 +206,10 @@ impl Store for LocalStore {
         references::get(&references::folder(&self.layout.path("refs"), space)?, name)
     }
 
+    fn has_reference(&self, space: &str, name: &str) -> Result<bool, StoreError> {
+        references::is_there(&references::folder(&self.layout.path("refs"), space)?, name)
+    }
+
     fn set_reference(
         &self,
         space: &str,

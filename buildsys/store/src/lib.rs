@@ -74,6 +74,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// A named pointer (last realisation of a node, tag, gc root, cached fact). `space` is a short fixed
     /// word; `name` is any text.
     fn reference(&self, space: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Whether there is a record of that name. One that was damaged since may count as one.
+    fn has_reference(&self, space: &str, name: &str) -> Result<bool, StoreError> {
+        Ok(self.reference(space, name)?.is_some())
+    }
     /// Sets a named pointer atomically; none removes it.
     fn set_reference(
         &self,
