@@ -15,7 +15,7 @@ use tbuild_sandbox::Sandbox;
 use tbuild_store::Store;
 use tbuild_store_local::LocalStore;
 
-use crate::args::Global;
+use crate::args::{Global, Progress};
 use crate::error::{CliError, show_failures};
 use crate::project::Project;
 use crate::report::{Report, colored};
@@ -182,6 +182,14 @@ impl Engine {
                     }
                 });
             }
+        }
+    }
+
+    /// Says something to the user, unless they want events or silence.
+    pub fn say(&self, text: &str) {
+        let silent = self.global.json || matches!(self.global.progress, Progress::Quiet | Progress::Json);
+        if !silent {
+            crate::report::eprint(&format!("{text}\n"));
         }
     }
 

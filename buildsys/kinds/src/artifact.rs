@@ -10,11 +10,12 @@ use tbuild_digest::{DiffId, TreeDigest};
 use tbuild_exec::{Mount, MountSource};
 use tbuild_graph::KeyManifest;
 use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
+use tbuild_sandbox::UpperContent;
 use tbuild_store::Store as _;
 use tbuild_tree::{Node, Rootfs, Tree, TreePath};
 
 use crate::content::{Contents, origin, store_layer};
-use crate::run::{Run, keep, run_staged};
+use crate::run::{Run, run_staged};
 use crate::value::input;
 use crate::world::blocking;
 use crate::{ImageValue, LayerRef, Place, TreeValue, World, listing};
@@ -132,7 +133,9 @@ fn make(world: &World, cx: &Context, state: State, outputs: &[String]) -> Result
         }
     }
     let digest = tree.digest();
-    let layer = keep(world, result, &tree)?;
+    // The folder itself is no snapshot of that layer: its owners are those of whoever ran the command.
+    let mut contents = UpperContent::new(result.upper()).map_err(|error| OpError::internal(&error))?;
+    let layer = store_layer(world, &tree, &mut contents)?;
     Ok(Made { layer, digest })
 }
 

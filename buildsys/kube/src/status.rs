@@ -1,6 +1,6 @@
 //! A namespace on a screen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::api::ListParams;
@@ -17,7 +17,7 @@ pub struct NamespaceStatus {
     /// Its name.
     pub namespace: String,
     /// Its releases by name.
-    pub releases: Vec<(String, ReleaseState)>,
+    pub releases: BTreeMap<String, ReleaseState>,
     /// Its releases' workloads.
     pub workloads: Vec<WorkloadProgress>,
     /// Its pods, oldest first, but for those of Jobs that succeeded.
@@ -51,7 +51,7 @@ impl Cluster {
         })
     }
 
-    async fn releases(&self, namespace: &str) -> Result<Vec<(String, ReleaseState)>, KubeError> {
+    async fn releases(&self, namespace: &str) -> Result<BTreeMap<String, ReleaseState>, KubeError> {
         let secrets = self.namespaced::<Secret>(namespace);
         let of_helm = ListParams::default().labels("owner=helm");
         let action = format!("list releases in {namespace}");
@@ -61,10 +61,10 @@ impl Cluster {
             .iter()
             .filter_map(|item| item.metadata.labels.as_ref()?.get("name").cloned())
             .collect();
-        let mut releases = Vec::new();
+        let mut releases = BTreeMap::new();
         for name in names {
             if let Some(state) = self.release_state(namespace, &name).await? {
-                releases.push((name, state));
+                releases.insert(name, state);
             }
         }
         Ok(releases)

@@ -29,7 +29,12 @@ pub async fn run(global: &Global, _: &Arguments) -> Result<u8, CliError> {
     {
         ensure_registry(global, &registry.value)?;
     }
-    super::target::realise(&engine, &[NodeRef::new(Kind::Target, TARGET)]).await
+    let outcome = super::target::realise(&engine, &[NodeRef::new(Kind::Target, TARGET)]).await?;
+    let summary = outcome.summary;
+    if summary.ran == 0 && summary.pending == 0 {
+        engine.say("nothing to do: helm was not called, no Job was started, no bytes were pushed");
+    }
+    Ok(0)
 }
 
 /// Starts the embedded registry where the configured one is of this machine and nothing listens there.

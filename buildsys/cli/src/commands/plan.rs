@@ -28,7 +28,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         super::target::find(&project, &arguments.targets)?
     };
     let engine = Engine::new(&global, project)?;
-    super::target::realise(&engine, &wanted).await
+    super::target::realise(&engine, &wanted).await.map(|_| 0)
 }
 
 /// The differences between what a node was last realised as and what it is now.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tbuild_config::{Command, NodeRef};
 use tbuild_kinds::Nodes;
+use tbuild_realise::Outcome;
 
 use crate::args::Global;
 use crate::engine::Engine;
@@ -47,11 +48,12 @@ pub async fn run(global: &Global, names: &[String], rest: &[String]) -> Result<u
     if wanted.is_empty() {
         return Err(CliError::usage("no target is named, and project.default has none"));
     }
-    realise(&Engine::new(global, project)?, &wanted).await
+    realise(&Engine::new(global, project)?, &wanted).await?;
+    Ok(0)
 }
 
 /// Realises nodes.
-pub async fn realise(engine: &Engine, wanted: &[NodeRef]) -> Result<u8, CliError> {
+pub async fn realise(engine: &Engine, wanted: &[NodeRef]) -> Result<Outcome, CliError> {
     let mut graph = Nodes::new();
     let mut targets = Vec::new();
     {
@@ -61,8 +63,7 @@ pub async fn realise(engine: &Engine, wanted: &[NodeRef]) -> Result<u8, CliError
         }
         pipeline.finish(&mut graph)?;
     }
-    engine.realise(Arc::new(graph), &targets).await?;
-    Ok(0)
+    engine.realise(Arc::new(graph), &targets).await
 }
 
 /// Runs a command of tbuild.toml once its needs are realised. `tbuild` in front is this very program, with
