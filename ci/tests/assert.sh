@@ -20,4 +20,17 @@ exits() {
 }
 # ran OUTPUT: the number of nodes that ran, of a plain log's last line
 ran() { printf '%s\n' "$1" | sed -nE 's/^[0-9]+ nodes: ([0-9]+) run.*/\1/p' | tail -1; }
+# killed_at PATTERN LOG COMMAND...: starts the command with its output in LOG, and kills it up to half a second after
+# PATTERN stands there. A command that ends before is killed too late, which is a moment like any other.
+killed_at() {
+    local pattern=$1 log=$2 child
+    shift 2
+    : >"$log"
+    "$@" >"$log" 2>&1 & child=$!
+    while kill -0 $child 2>/dev/null && ! grep -qE "$pattern" "$log"; do sleep 0.01; done
+    sleep "0.$((RANDOM % 50 + 10))"
+    kill -9 $child 2>/dev/null || true
+    wait $child 2>/dev/null || true
+    grep -qE "$pattern" "$log" || fail "'$pattern' was never said: $(tail -5 "$log")"
+}
 done_testing() { printf '%d passed, 0 failed\n' "$passed"; }

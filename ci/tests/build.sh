@@ -142,6 +142,21 @@ printf 'FROM 127.0.0.1:%s/hello:v1\nCOPY a.txt /more\n' $port >"$work/app/Docker
 same 'FROM a registry' one "$(cat "$work/on/more")"
 kill $daemon; wait $daemon 2>/dev/null || true; daemon=
 
+# --- killed in a push ----------------------------------------------------------------------------------------
+printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: "127.0.0.1:%s"}\n' "$work" $port >"$work/registry.yml"
+docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 & daemon=$!
+for _ in $(seq 50); do curl -fs "http://127.0.0.1:$port/v2/" >/dev/null && break; sleep 0.1; done
+mkdir "$work/push"
+printf 'FROM scratch\nCOPY blob /\n' >"$work/push/Dockerfile"
+for round in 1 2 3; do
+    head -c 60000000 /dev/urandom >"$work/push/blob"
+    killed_at '\| > push ' "$work/log" "$tbuild" --store "$store" --progress plain build "$work/push" -t 127.0.0.1:$port/push:v$round --push
+    exits "killed in a push ($round), the next run ends well" 0 t build "$work/push" -t 127.0.0.1:$port/push:v$round --push
+    skopeo copy -q --src-tls-verify=false "docker://127.0.0.1:$port/push:v$round" "oci:$work/pulled:v$round" || fail 'what was pushed cannot be pulled'
+    ok 'and the registry has it whole'
+done
+kill $daemon; wait $daemon 2>/dev/null || true; daemon=
+
 docker=$(command -v /usr/bin/docker || command -v docker)
 mkdir -p "$work/docker"
 dockerd --data-root "$work/docker/data" --exec-root "$work/docker/exec" --pidfile "$work/docker/pid" -H "unix://$work/docker/sock" \

@@ -93,13 +93,14 @@ exits 'mended, it deploys' 0 cluster
 ok 'and serves'
 
 # --- killed in the middle ------------------------------------------------------------------------------------
-for moment in 1 2 3; do
-    printf '\n# edited %s\n' "$moment" >>"$source/manage.py"
-    "$tbuild" -C "$root" --progress plain cluster --profile demo --source "tator=$source" >"$work/killed.log" 2>&1 & child=$!
-    sleep $((moment * 2 + RANDOM % 3))
-    kill -9 $child 2>/dev/null || true; wait $child 2>/dev/null || true
-    pgrep -f "helm upgrade.*tator" >/dev/null && sleep 1 && pgrep -f "helm upgrade.*tator" >/dev/null && fail 'helm outlives tbuild'
-    exits "killed in the middle ($moment), the next run ends well" 0 cluster
+for round in 1 2 3; do
+    for phase in 'step:tator_online.*> COPY' 'release:tator \| > helm' 'release:tator \| rollout'; do
+        printf '\n# edited %s %s\n' $round "$phase" >>"$source/manage.py"
+        killed_at "$phase" "$work/killed.log" "$tbuild" -C "$root" --progress plain cluster --profile demo --source "tator=$source"
+        for _ in $(seq 20); do pgrep -f 'tools/[0-9a-f]+ upgrade' >/dev/null || break; sleep 0.1; done
+        pgrep -f 'tools/[0-9a-f]+ upgrade' >/dev/null && fail 'helm outlives tbuild'
+        exits "killed at '$phase' ($round), the next run ends well" 0 cluster
+    done
 done
 [ -n "$(get /)" ] || fail 'the site is down'
 ok 'the site serves'
