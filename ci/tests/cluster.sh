@@ -24,6 +24,8 @@ sql() { t shell postgis --profile demo -- psql -U django -d tator_online -At -c 
 machine() { ip -o link | awk -F': ' '{print $2}' | sort; ip route | sort; ip netns list | sort; cut -d' ' -f2 /proc/mounts | sort; find /sys/fs/cgroup -maxdepth 2 -type d | sort; }
 
 cp -r "$root/ci/fixtures/tator" "$source"
+# Edits that no store has seen, however often this runs on one.
+stamp=$(date +%s%N)
 t node down >/dev/null 2>&1 || true
 machine >"$work/before"
 
@@ -66,7 +68,7 @@ output=$(cluster 2>&1); same 'touched, nothing runs' 0 "$(ran "$output")"
 pods() { t status --profile demo --json 2>/dev/null | grep -oE '"gunicorn[a-z0-9-]*"' | sort -u | tr '\n' ' '; }
 before=$(pods)
 css=$(find "$source/ui/src/css" -name '*.scss' | sort | tail -1)
-printf '\n.edited-by-the-test { color: rebeccapurple; }\n' >>"$css"
+printf '\n.edited-%s { color: rebeccapurple; }\n' "$stamp" >>"$css"
 holds 'why names the file, before' "$(t why artifact:css --profile demo --source "tator=$source" 2>&1)" "$(basename "$css")"
 output=$(cluster 2>&1)
 holds 'the style sheet is bundled again' "$output" 'artifact:css | >'
@@ -77,7 +79,7 @@ same 'gunicorn was not restarted' "$before" "$(pods)"
 set2=$(get / | grep -oE '/static/[0-9a-f]{64}/' | sort -u)
 differ 'the page names the new set' "$set1" "$set2"
 style=$(get / | grep -oE '/static/[0-9a-f]{64}/[^"]+\.css' | head -1)
-holds 'which has the edit' "$(get "$style")" edited-by-the-test
+holds 'which has the edit' "$(get "$style")" edited-$stamp
 holds 'why names the file, after' "$(t why artifact:css --profile demo --source "tator=$source" 2>&1)" "$(basename "$css")"
 
 # --- an app that cannot start --------------------------------------------------------------------------------
@@ -95,7 +97,7 @@ ok 'and serves'
 # --- killed in the middle ------------------------------------------------------------------------------------
 for round in 1 2 3; do
     for phase in 'step:tator_online.*> COPY' 'release:tator \| > helm' 'release:tator \| rollout'; do
-        printf '\n# edited %s %s\n' $round "$phase" >>"$source/manage.py"
+        printf '\n# edited %s %s %s\n' $stamp $round "$phase" >>"$source/manage.py"
         killed_at "$phase" "$work/killed.log" "$tbuild" -C "$root" --progress plain cluster --profile demo --source "tator=$source"
         for _ in $(seq 20); do pgrep -f 'tools/[0-9a-f]+ upgrade' >/dev/null || break; sleep 0.1; done
         pgrep -f 'tools/[0-9a-f]+ upgrade' >/dev/null && fail 'helm outlives tbuild'

@@ -128,14 +128,14 @@ pub(crate) fn run(world: &World, prepared: Prepared) -> Result<LayerRef, OpError
     let mut origins = HashMap::with_capacity(sources.len());
     match &from {
         From::Tree(value) => {
-            for (path, source) in sources {
-                origins.insert(path, origin(world, &value.place, &source.path, size(&source))?);
+            for (path, (source, size)) in sources {
+                origins.insert(path, origin(world, &value.place, &source, size)?);
             }
         }
         From::State(state) => {
             let view = world.rootfs(&state.layers)?;
-            for (path, source) in sources {
-                let from = origin_in_layers(world, &state.layers, &view, &source.path, size(&source))?;
+            for (path, (source, size)) in sources {
+                let from = origin_in_layers(world, &state.layers, &view, &source, size)?;
                 origins.insert(path, from);
             }
         }
@@ -153,10 +153,6 @@ pub(crate) fn run(world: &World, prepared: Prepared) -> Result<LayerRef, OpError
     }
     let layer = Tree::new(entries).map_err(|error| OpError::internal(&error))?;
     store_layer(world, &layer, &mut Contents::new(world, origins))
-}
-
-fn size(entry: &Entry) -> u64 {
-    if let Node::File { size, .. } = entry.node { size } else { 0 }
 }
 
 /// ADD unpacks archives; that is not there yet, and must not pass for a copy.

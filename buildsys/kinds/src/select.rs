@@ -142,7 +142,7 @@ pub(crate) struct Ownership {
     pub mode: Option<u32>,
 }
 
-/// The layer that a COPY of `selection`, made of `tree`, writes, and for each of its files the path in the source.
+/// The layer that a COPY of `selection`, made of `tree`, writes, and for each of its files its path in the source and its bytes.
 pub(crate) fn place(
     selection: &Selection,
     tree: &Tree,
@@ -150,7 +150,7 @@ pub(crate) fn place(
     facts: &Facts,
     own: Ownership,
     inline: usize,
-) -> Result<(Tree, HashMap<TreePath, Entry>), OpError> {
+) -> Result<(Tree, HashMap<TreePath, (TreePath, u64)>), OpError> {
     let into_folder = dest.ends_with('/') || dest.ends_with("/.") || facts.found == Found::Folder;
     let many = selection.many || inline > 1 || (inline > 0 && !selection.roots.is_empty());
     if many && !into_folder {
@@ -173,10 +173,9 @@ pub(crate) fn place(
     let picked = selection.picked(tree);
     let moved: HashMap<TreePath, TreePath> =
         picked.iter().map(|(entry, rest)| (entry.path.clone(), root.join_path(rest))).collect();
-    for (source, rest) in picked {
+    for (mut entry, rest) in picked {
         let path = if to_name { root.clone() } else { root.join_path(&rest) };
-        let mut entry = source.clone();
-        entry.path = path.clone();
+        let source = std::mem::replace(&mut entry.path, path.clone());
         entry.mtime = tbuild_tree::SOURCE_DATE_EPOCH;
         entry.opaque = false;
         if let Some(owner) = own.owner {
@@ -187,12 +186,12 @@ pub(crate) fn place(
         }
         if let Node::Hardlink { target } = &entry.node {
             let target = moved.get(target).cloned().ok_or_else(|| {
-                OpError::failed_text(format!("{} is a second name of {target}, which is not copied", source.path))
+                OpError::failed_text(format!("{source} is a second name of {target}, which is not copied"))
             })?;
             entry.node = Node::Hardlink { target };
         }
-        if matches!(entry.node, Node::File { .. }) {
-            sources.insert(path.clone(), source);
+        if let Node::File { size, .. } = entry.node {
+            sources.insert(path.clone(), (source, size));
         }
         entries.insert(path, entry);
     }
