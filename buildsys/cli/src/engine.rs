@@ -12,7 +12,7 @@ use tbuild_kinds::{Machine, Nodes, Show, World, pipeline::Pipeline};
 use tbuild_realise::{Options, Outcome, realise};
 use tbuild_registry::{Credentials, Proxies, RegistryOptions};
 use tbuild_sandbox::Sandbox;
-use tbuild_store::Store;
+use tbuild_store::{Store, StoreError};
 use tbuild_store_local::LocalStore;
 
 use crate::args::{Global, Progress};
@@ -57,7 +57,10 @@ pub fn kubeconfigs(global: &Global) -> Vec<PathBuf> {
 
 /// Opens the store.
 pub fn open_store(global: &Global) -> Result<LocalStore, CliError> {
-    LocalStore::open(&store_path(global)).map_err(|error| CliError::internal(&error))
+    LocalStore::open(&store_path(global)).map_err(|error| match error {
+        StoreError::Format { .. } => CliError::usage(error.to_string()).hint("--store or TBUILD_STORE names another folder"),
+        error => CliError::internal(&error),
+    })
 }
 
 /// The machine's trusted certificates as one PEM bundle.

@@ -87,6 +87,17 @@ impl World {
         self.cluster.get_or_try_init(connect).await.map_err(|error| kube_failure(&error))
     }
 
+    /// Connects to the cluster while other work is done.
+    pub fn connect_ahead(self: &Arc<Self>) {
+        let world = Arc::clone(self);
+        #[expect(clippy::let_underscore_future, reason = "nobody waits for it")]
+        let _ = tokio::spawn(async move {
+            if let Ok(cluster) = world.cluster().await {
+                cluster.greet().await;
+            }
+        });
+    }
+
     /// An absolute path for one that tbuild.toml names.
     pub fn resolve(&self, path: &Path) -> PathBuf {
         self.project.join(path)

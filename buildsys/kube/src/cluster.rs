@@ -81,6 +81,11 @@ impl Cluster {
         })
     }
 
+    /// Opens a connection, so that the first question finds one. That nobody is there is told to who asks then.
+    pub async fn greet(&self) {
+        let _ = self.client.apiserver_version().await;
+    }
+
     /// Where the API server is.
     pub fn url(&self) -> &str {
         &self.url

@@ -29,6 +29,7 @@ pub async fn run(global: &Global, _: &Arguments) -> Result<u8, CliError> {
     {
         ensure_registry(global, &registry.value)?;
     }
+    engine.world.connect_ahead();
     let outcome = super::target::realise(&engine, &[NodeRef::new(Kind::Target, TARGET)]).await?;
     let summary = outcome.summary;
     if summary.ran == 0 && summary.pending == 0 {
