@@ -54,6 +54,12 @@ class Bench:
             time.sleep(0.1)
         raise SystemExit(f"{argv[0]} does not come up, see {self.log.name}")
 
+    def end(self, pid):
+        child = next(child for child in self.daemons if child.pid == pid)
+        child.terminate()
+        child.wait()
+        self.daemons.remove(child)
+
     def run(self, argv, daemons=(), env=None, cwd=None):
         return measure.command(argv, self.log, daemons, env, cwd)
 
@@ -76,12 +82,24 @@ class Bench:
 
 
 class Tool:
-    """build(context, image), push(image) and build_push(context, image) give a Sample; forget() empties the cache but for the base."""
+    """build(context, image), push(image) and build_push(context, image) give a Sample; forget() leaves a cache that has
+    nothing but the base. It starts a new one beside the old: deleting many files slows some file systems for minutes,
+    and whoever comes next would pay."""
 
     def __init__(self, bench, name):
         self.bench, self.name = bench, name
-        self.own = bench.work / name
-        self.own.mkdir(exist_ok=True)
+        self.caches = 0
+        self.renew()
+
+    def renew(self):
+        """A new folder for the tool's cache."""
+        self.caches += 1
+        self.own = self.bench.work / f"{self.name}-{self.caches}"
+        self.own.mkdir()
+
+    def forget(self):
+        self.renew()
+        self.fetch_base()
 
     @staticmethod
     def here():
@@ -100,12 +118,11 @@ class Tool:
 class Tbuild(Tool):
     def __init__(self, bench):
         super().__init__(bench, "tbuild")
-        self.store = self.own / "store"
 
     def _call(self, context, image, *flags):
         # The folder of the run takes the lock of the base.
         return self.bench.run(
-            [self.bench.program, "--store", str(self.store), "-C", str(self.own), "build", "-t", self.bench.image(f"{image}-tbuild"), *flags, str(context)]
+            [self.bench.program, "--store", str(self.own / "store"), "-C", str(self.own), "build", "-t", self.bench.image(f"{image}-tbuild"), *flags, str(context)]
         )
 
     def build(self, context, image):
@@ -114,14 +131,13 @@ class Tbuild(Tool):
     def build_push(self, context, image):
         return self._call(context, image, "--push")
 
-    def forget(self):
-        shutil.rmtree(self.store, ignore_errors=True)
-        self.fetch_base()
-
 
 class Docker(Tool):
-    def __init__(self, bench, name):
-        super().__init__(bench, name)
+    def renew(self):
+        super().renew()
+        bench, name = self.bench, self.name
+        if self.caches > 1:
+            bench.end(self.pids[0])
         self.socket = f"unix://{self.own}/sock"
         self.env = {"DOCKER_BUILDKIT": "1" if name == "buildkit20" else "0", "DOCKER_HOST": self.socket, "DOCKER_CONFIG": str(self.own / "config")}
         pid = bench.daemon(
@@ -145,18 +161,10 @@ class Docker(Tool):
     def build_push(self, context, image):
         return add(self.build(context, image), self.push(image))
 
-    def forget(self):
-        quiet = {"stdout": self.bench.log, "stderr": self.bench.log, "env": {**os.environ, **self.env}}
-        subprocess.run([docker(), "builder", "prune", "-af"], **quiet, check=True)
-        images = subprocess.run([docker(), "images", "-aq"], env=quiet["env"], capture_output=True, text=True, check=True).stdout.split()
-        if images:
-            subprocess.run([docker(), "rmi", "-f", *dict.fromkeys(images)], **quiet, check=False)
-        self.fetch_base()
-
 
 class Buildah(Tool):
-    def __init__(self, bench, name):
-        super().__init__(bench, name)
+    def renew(self):
+        super().renew()
         self.flags = ["--root", f"{self.own}/root", "--runroot", f"{self.own}/run", "--storage-driver", "overlay"]
 
     @staticmethod
@@ -174,10 +182,6 @@ class Buildah(Tool):
 
     def build_push(self, context, image):
         return add(self.build(context, image), self.push(image))
-
-    def forget(self):
-        subprocess.run(["buildah", *self.flags, "rmi", "-af"], stdout=self.bench.log, stderr=self.bench.log, check=True)
-        self.fetch_base()
 
 
 class BuildKit(Tool):
