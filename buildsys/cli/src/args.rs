@@ -11,8 +11,16 @@ use crate::commands;
 /// With no command, realises the named targets (images, charts, artifacts, releases, tasks, or targets of
 /// tbuild.toml), or the project's default.
 #[derive(Debug, Parser)]
-#[command(name = "tbuild", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(subcommand_precedence_over_arg = true, args_conflicts_with_subcommands = false)]
+#[command(
+    name = "tbuild",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+#[command(
+    subcommand_precedence_over_arg = true,
+    args_conflicts_with_subcommands = false
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

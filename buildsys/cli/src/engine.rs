@@ -29,7 +29,11 @@ pub fn store_path(global: &Global) -> PathBuf {
 }
 
 fn cache_folder() -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     variable("XDG_CACHE_HOME")
         .or_else(|| variable("HOME").map(|home| home.join(".cache")))
         .unwrap_or_else(|| PathBuf::from("/var/cache"))
@@ -58,7 +62,9 @@ pub fn kubeconfigs(global: &Global) -> Vec<PathBuf> {
 /// Opens the store.
 pub fn open_store(global: &Global) -> Result<LocalStore, CliError> {
     LocalStore::open(&store_path(global)).map_err(|error| match error {
-        StoreError::Format { .. } => CliError::usage(error.to_string()).hint("--store or TBUILD_STORE names another folder"),
+        StoreError::Format { .. } => {
+            CliError::usage(error.to_string()).hint("--store or TBUILD_STORE names another folder")
+        }
         error => CliError::internal(&error),
     })
 }
@@ -66,19 +72,32 @@ pub fn open_store(global: &Global) -> Result<LocalStore, CliError> {
 /// The machine's trusted certificates as one PEM bundle.
 fn ca_bundle(env: &BTreeMap<String, String>) -> Option<Vec<u8>> {
     let named = env.get("SSL_CERT_FILE").cloned();
-    let usual = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-    named.into_iter().chain(usual.map(str::to_owned)).find_map(|path| std::fs::read(path).ok())
+    let usual = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/cert.pem",
+    ];
+    named
+        .into_iter()
+        .chain(usual.map(str::to_owned))
+        .find_map(|path| std::fs::read(path).ok())
 }
 
 fn machine(global: &Global) -> Result<Machine, CliError> {
     let env: BTreeMap<String, String> = std::env::vars().collect();
-    let config = MachineConfig::read(Path::new("/"), &env).map_err(|error| CliError::internal(&error))?;
-    let origins = Origins::from_machine(&config).map_err(|error| CliError::usage(crate::error::chain(&error)))?;
-    let client_env =
-        tbuild_fetch::client_env(&config).map_err(|error| CliError::usage(crate::error::chain(&error)))?;
+    let config =
+        MachineConfig::read(Path::new("/"), &env).map_err(|error| CliError::internal(&error))?;
+    let origins = Origins::from_machine(&config)
+        .map_err(|error| CliError::usage(crate::error::chain(&error)))?;
+    let client_env = tbuild_fetch::client_env(&config)
+        .map_err(|error| CliError::usage(crate::error::chain(&error)))?;
     let http = HttpOptions::from_machine(&config);
     let registry = RegistryOptions {
-        credentials: match env.get("DOCKER_CONFIG").map(PathBuf::from).or_else(|| env.get("HOME").map(|home| Path::new(home).join(".docker"))) {
+        credentials: match env
+            .get("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or_else(|| env.get("HOME").map(|home| Path::new(home).join(".docker")))
+        {
             Some(folder) => Credentials::DockerConfig(folder.join("config.json")),
             None => Credentials::Anonymous,
         },
@@ -114,10 +133,23 @@ fn machine(global: &Global) -> Result<Machine, CliError> {
 fn helm_env(global: &Global, env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let folder = store_path(global).join("scratch/helm");
     let mut own = BTreeMap::new();
-    for (name, sub) in [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")] {
+    for (name, sub) in [
+        ("HELM_CACHE_HOME", "cache"),
+        ("HELM_CONFIG_HOME", "config"),
+        ("HELM_DATA_HOME", "data"),
+    ] {
         own.insert(name.to_owned(), folder.join(sub).display().to_string());
     }
-    for name in ["PATH", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"] {
+    for name in [
+        "PATH",
+        "HOME",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "NO_PROXY",
+        "no_proxy",
+    ] {
         if let Some(value) = env.get(name) {
             own.insert(name.to_owned(), value.clone());
         }
@@ -153,7 +185,9 @@ impl Engine {
         world.offline = global.offline;
         world.frozen = global.frozen;
         // helm dies with the thread that started it, and so with tbuild, even on kill -9.
-        world.launcher = ["setpriv", "--pdeathsig", "KILL", "--"].map(str::to_owned).to_vec();
+        world.launcher = ["setpriv", "--pdeathsig", "KILL", "--"]
+            .map(str::to_owned)
+            .to_vec();
         let engine = Self {
             global: global.clone(),
             project,
@@ -168,10 +202,17 @@ impl Engine {
     /// Ctrl-C and SIGTERM cancel; what runs ends within moments, and nothing half-made is left.
     fn listen(&self) {
         use tokio::signal::unix::{SignalKind, signal};
-        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        for kind in [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ] {
             let cancel = self.cancel.clone();
             if let Ok(mut stream) = signal(kind) {
-                #[expect(clippy::let_underscore_future, reason = "it lives as long as the program")]
+                #[expect(
+                    clippy::let_underscore_future,
+                    reason = "it lives as long as the program"
+                )]
                 let _ = tokio::spawn(async move {
                     let mut count = 0;
                     while stream.recv().await.is_some() {
@@ -190,7 +231,8 @@ impl Engine {
 
     /// Says something to the user, unless they want events or silence.
     pub fn say(&self, text: &str) {
-        let silent = self.global.json || matches!(self.global.progress, Progress::Quiet | Progress::Json);
+        let silent =
+            self.global.json || matches!(self.global.progress, Progress::Quiet | Progress::Json);
         if !silent {
             crate::report::eprint(&format!("{text}\n"));
         }
@@ -222,25 +264,53 @@ impl Engine {
     }
 
     /// Realises targets. Failures have been shown when this returns; the exit code is in the error.
-    pub async fn realise(&self, graph: Arc<Nodes>, targets: &[NodeId]) -> Result<Outcome, CliError> {
+    pub async fn realise(
+        &self,
+        graph: Arc<Nodes>,
+        targets: &[NodeId],
+    ) -> Result<Outcome, CliError> {
         self.realise_with(graph, targets, self.options()).await
     }
 
     /// The same with other options.
-    pub async fn realise_with(&self, graph: Arc<Nodes>, targets: &[NodeId], options: Options) -> Result<Outcome, CliError> {
+    pub async fn realise_with(
+        &self,
+        graph: Arc<Nodes>,
+        targets: &[NodeId],
+        options: Options,
+    ) -> Result<Outcome, CliError> {
         let store = Arc::clone(&self.world.store) as Arc<dyn Store>;
-        let run = realise(Arc::clone(&graph), targets, store, self.report.sink(), self.cancel.clone(), options);
-        let outcome = run.await.map_err(|error| CliError::usage(error.to_string()))?;
+        let run = realise(
+            Arc::clone(&graph),
+            targets,
+            store,
+            self.report.sink(),
+            self.cancel.clone(),
+            options,
+        );
+        let outcome = run
+            .await
+            .map_err(|error| CliError::usage(error.to_string()))?;
         self.report.finish();
         if self.global.dry_run || self.global.why {
             crate::commands::plan::print(self, &graph, &outcome);
         }
         if !outcome.failures.is_empty() {
             let code = show_failures(&outcome.failures);
-            return Err(CliError { message: String::new(), hints: Vec::new(), code, rendered: true });
+            return Err(CliError {
+                message: String::new(),
+                hints: Vec::new(),
+                code,
+                rendered: true,
+            });
         }
         if self.cancel.is_cancelled() {
-            return Err(CliError { message: "cancelled".to_owned(), hints: Vec::new(), code: 130, rendered: false });
+            return Err(CliError {
+                message: "cancelled".to_owned(),
+                hints: Vec::new(),
+                code: 130,
+                rendered: false,
+            });
         }
         Ok(outcome)
     }

@@ -22,27 +22,52 @@ pub struct CliError {
 impl CliError {
     /// Something that the user wrote is wrong: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hints: Vec::new(), code: 2, rendered: false }
+        Self {
+            message: message.into(),
+            hints: Vec::new(),
+            code: 2,
+            rendered: false,
+        }
     }
 
     /// Findings with their places: exit code 2.
     pub fn rendered(message: String) -> Self {
-        Self { message, hints: Vec::new(), code: 2, rendered: true }
+        Self {
+            message,
+            hints: Vec::new(),
+            code: 2,
+            rendered: true,
+        }
     }
 
     /// Something is out of reach: exit code 3.
     pub fn unreachable(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hints: Vec::new(), code: 3, rendered: false }
+        Self {
+            message: message.into(),
+            hints: Vec::new(),
+            code: 3,
+            rendered: false,
+        }
     }
 
     /// Something failed by its own doing: exit code 1.
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hints: Vec::new(), code: 1, rendered: false }
+        Self {
+            message: message.into(),
+            hints: Vec::new(),
+            code: 1,
+            rendered: false,
+        }
     }
 
     /// A defect, or a machine in trouble: exit code 70.
     pub fn internal(error: &dyn std::error::Error) -> Self {
-        Self { message: chain(error), hints: Vec::new(), code: 70, rendered: false }
+        Self {
+            message: chain(error),
+            hints: Vec::new(),
+            code: 70,
+            rendered: false,
+        }
     }
 
     /// The same with a hint.
@@ -54,7 +79,11 @@ impl CliError {
 
     /// Says it.
     pub fn show(&self) {
-        let mut text = if self.rendered { format!("{}\n", self.message) } else { format!("error: {}\n", self.message) };
+        let mut text = if self.rendered {
+            format!("{}\n", self.message)
+        } else {
+            format!("error: {}\n", self.message)
+        };
         for hint in &self.hints {
             let _infallible = writeln!(text, "hint: {hint}");
         }
@@ -79,7 +108,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 impl From<OpError> for CliError {
     fn from(error: OpError) -> Self {
         let rendered = error.to_string().starts_with("error");
-        Self { message: chain(&error), hints: error.hints().to_vec(), code: error.exit_code(), rendered }
+        Self {
+            message: chain(&error),
+            hints: error.hints().to_vec(),
+            code: error.exit_code(),
+            rendered,
+        }
     }
 }
 
@@ -101,7 +135,12 @@ pub fn show_failures(failures: &[Failure]) -> u8 {
         let lines: Vec<&str> = log.lines().collect();
         let first = lines.len().saturating_sub(LINES);
         if !lines.is_empty() {
-            let _infallible = writeln!(text, "\n--- {}: last {} lines of its output", failure.node, lines.len() - first);
+            let _infallible = writeln!(
+                text,
+                "\n--- {}: last {} lines of its output",
+                failure.node,
+                lines.len() - first
+            );
             for line in &lines[first..] {
                 let _infallible = writeln!(text, "  {line}");
             }

@@ -22,39 +22,54 @@ pub struct Project {
 
 /// The nearest tbuild.toml, from `start` upwards.
 fn find(start: &Path) -> Option<PathBuf> {
-    start.ancestors().map(|folder| folder.join(FILE)).find(|file| file.is_file())
+    start
+        .ancestors()
+        .map(|folder| folder.join(FILE))
+        .find(|file| file.is_file())
 }
 
 impl Project {
     /// Reads the project that the options name, or that the working folder is in.
     pub fn load(global: &Global) -> Result<Self, CliError> {
-        let start = global.directory.clone().unwrap_or_else(|| PathBuf::from("."));
-        let start = start
-            .canonicalize()
-            .map_err(|error| CliError::usage(format!("cannot enter {}: {error}", start.display())))?;
+        let start = global
+            .directory
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("."));
+        let start = start.canonicalize().map_err(|error| {
+            CliError::usage(format!("cannot enter {}: {error}", start.display()))
+        })?;
         let file = match &global.config {
             Some(file) => Some(start.join(file)),
             None => find(&start),
         };
         let Some(file) = file else {
-            return Err(CliError::usage(format!("there is no {FILE} in {} or above it", start.display()))
-                .hint("tbuild build CONTEXT needs none"));
+            return Err(CliError::usage(format!(
+                "there is no {FILE} in {} or above it",
+                start.display()
+            ))
+            .hint("tbuild build CONTEXT needs none"));
         };
         Self::read(global, &file, &start)
     }
 
     /// The same, or an empty project where there is no tbuild.toml.
     pub fn load_or_empty(global: &Global) -> Result<Self, CliError> {
-        let start = global.directory.clone().unwrap_or_else(|| PathBuf::from("."));
-        let start = start
-            .canonicalize()
-            .map_err(|error| CliError::usage(format!("cannot enter {}: {error}", start.display())))?;
+        let start = global
+            .directory
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("."));
+        let start = start.canonicalize().map_err(|error| {
+            CliError::usage(format!("cannot enter {}: {error}", start.display()))
+        })?;
         if global.config.is_some() || find(&start).is_some() {
             return Self::load(global);
         }
         let config = parse("[project]\nname = \"build\"\n", &Options::default())
             .map_err(|_| CliError::usage("the empty configuration cannot be read"))?;
-        Ok(Self { folder: start, config })
+        Ok(Self {
+            folder: start,
+            config,
+        })
     }
 
     fn read(global: &Global, file: &Path, start: &Path) -> Result<Self, CliError> {
@@ -79,16 +94,28 @@ impl Project {
             reserved: tbuild_config::RESERVED,
         };
         let color = colored(global.color, std::env::var_os("NO_COLOR").is_some());
-        let shown = file.strip_prefix(start).unwrap_or(file).display().to_string();
+        let shown = file
+            .strip_prefix(start)
+            .unwrap_or(file)
+            .display()
+            .to_string();
         let show = |findings: &[tbuild_config::Diagnostic]| {
-            let texts: Vec<String> = findings.iter().map(|finding| render(finding, &text, &shown, color)).collect();
+            let texts: Vec<String> = findings
+                .iter()
+                .map(|finding| render(finding, &text, &shown, color))
+                .collect();
             CliError::rendered(texts.join("\n"))
         };
         let config = parse(&text, &options).map_err(|findings| show(&findings))?;
         let missing: Vec<_> = config
             .paths()
             .into_iter()
-            .filter(|reference| !reference.paths.iter().any(|path| folder.join(path).exists()))
+            .filter(|reference| {
+                !reference
+                    .paths
+                    .iter()
+                    .any(|path| folder.join(path).exists())
+            })
             .map(|reference| reference.missing())
             .collect();
         if !missing.is_empty() {

@@ -15,7 +15,9 @@ type Work = Box<dyn FnOnce() + Send>;
 
 static THREAD: LazyLock<io::Result<Sender<Work>>> = LazyLock::new(|| {
     let (sender, work) = channel::<Work>();
-    thread::Builder::new().name("helm's parent".to_owned()).spawn(move || work.into_iter().for_each(|work| work()))?;
+    thread::Builder::new()
+        .name("helm's parent".to_owned())
+        .spawn(move || work.into_iter().for_each(|work| work()))?;
     Ok(sender)
 });
 
@@ -28,7 +30,9 @@ pub(crate) fn spawn(mut command: Command) -> io::Result<Child> {
         // Nobody listens any more only when the caller has panicked.
         let _ = tell.send(command.spawn());
     });
-    let thread = THREAD.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+    let thread = THREAD
+        .as_ref()
+        .map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
     let gone = || io::Error::other("the thread that starts programs has ended");
     thread.send(work).map_err(|_| gone())?;
     answer.recv().map_err(|_| gone())?

@@ -260,10 +260,12 @@ fn failure(what: String, status: ExitStatus, lines: Vec<String>) -> HelmError {
                 .trim_end()
                 .to_owned()
         })
-        .unwrap_or_else(|| match lines.iter().rev().find(|line| !line.trim().is_empty()) {
-            Some(line) => format!("{status}, after: {line}"),
-            None => status.to_string(),
-        });
+        .unwrap_or_else(
+            || match lines.iter().rev().find(|line| !line.trim().is_empty()) {
+                Some(line) => format!("{status}, after: {line}"),
+                None => status.to_string(),
+            },
+        );
     HelmError::Failed {
         what,
         message,

@@ -54,7 +54,11 @@ pub fn add(
         labels: build.labels.clone(),
         no_cache: build.no_cache,
     };
-    let mut names = BuildNames { world, build, fallback };
+    let mut names = BuildNames {
+        world,
+        build,
+        fallback,
+    };
     recipe.add(world, graph, &mut names, show)
 }
 
@@ -65,7 +69,13 @@ struct BuildNames<'a, 'b> {
 }
 
 impl BuildNames<'_, '_> {
-    fn folder(&self, graph: &mut Nodes, name: &str, path: &std::path::Path, ignore: Vec<PathBuf>) -> Result<NodeId, OpError> {
+    fn folder(
+        &self,
+        graph: &mut Nodes,
+        name: &str,
+        path: &std::path::Path,
+        ignore: Vec<PathBuf>,
+    ) -> Result<NodeId, OpError> {
         let name = format!("source:{name}");
         if let Some(node) = graph.find(&name) {
             return Ok(node);
@@ -77,7 +87,9 @@ impl BuildNames<'_, '_> {
             filter: Filter::default(),
             what: name.clone(),
         };
-        graph.add(NodeKind::Source, name, vec![], Box::new(folder)).map_err(|error| defect(&error))
+        graph
+            .add(NodeKind::Source, name, vec![], Box::new(folder))
+            .map_err(|error| defect(&error))
     }
 }
 
@@ -93,7 +105,12 @@ impl Names for BuildNames<'_, '_> {
 
     fn named(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
         match self.build.contexts.get(name) {
-            Some(path) => self.folder(graph, &format!("build context {name}"), path, vec![path.join(".dockerignore")]),
+            Some(path) => self.folder(
+                graph,
+                &format!("build context {name}"),
+                path,
+                vec![path.join(".dockerignore")],
+            ),
             None => self.fallback.base(graph, name, &self.build.platform),
         }
     }

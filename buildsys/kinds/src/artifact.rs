@@ -56,7 +56,14 @@ impl Artifact {
     fn key(&self, inputs: &[Output]) -> Result<(KeyManifest, State), OpError> {
         let image = input::<ImageValue>(inputs, 0)?;
         let parent = Arc::new(image.state.clone());
-        let mut run = Run::new(&self.world, parent, self.argv.clone(), BTreeMap::new(), None)?.with_env(&self.env);
+        let mut run = Run::new(
+            &self.world,
+            parent,
+            self.argv.clone(),
+            BTreeMap::new(),
+            None,
+        )?
+        .with_env(&self.env);
         if !self.network {
             run = run.offline();
         }
@@ -69,7 +76,10 @@ impl Artifact {
             manifest = manifest.files(format!("input {name}"), tree.digest);
             trees.push((name.clone(), tree));
         }
-        Ok((manifest.list("outputs", &self.outputs), State { run, trees }))
+        Ok((
+            manifest.list("outputs", &self.outputs),
+            State { run, trees },
+        ))
     }
 }
 
@@ -91,7 +101,10 @@ pub(crate) fn layer_of(world: &World, value: &TreeValue) -> Result<DiffId, OpErr
     let mut origins = HashMap::new();
     for entry in value.tree.entries() {
         if let Node::File { size, .. } = entry.node {
-            origins.insert(entry.path.clone(), origin(world, &value.place, &entry.path, size)?);
+            origins.insert(
+                entry.path.clone(),
+                origin(world, &value.place, &entry.path, size)?,
+            );
         }
     }
     let layer = store_layer(world, &value.tree, &mut Contents::new(world, origins))?;
@@ -122,19 +135,31 @@ fn make(world: &World, cx: &Context, state: State, outputs: &[String]) -> Result
     drop(run_staged(world, cx, &state.run.with_mounts(mounts))?);
     rustix::fs::chmod(result.upper(), rustix::fs::Mode::from_raw_mode(0o755))
         .map_err(|error| OpError::internal(&error))?;
-    let captured =
-        tbuild_sandbox::capture(result.upper(), &Rootfs::default()).map_err(|error| OpError::failed(&error))?;
+    let captured = tbuild_sandbox::capture(result.upper(), &Rootfs::default())
+        .map_err(|error| OpError::failed(&error))?;
     let tree = owned_by_root(captured.tree)?;
     for output in outputs {
         if tree.get(&TreePath::clean(output.as_bytes())).is_none() {
-            let there: Vec<String> = tree.entries().iter().take(5).map(|entry| entry.path.to_string()).collect();
-            let there = if there.is_empty() { "nothing".to_owned() } else { there.join(", ") };
-            return Err(OpError::failed_text(format!("it did not write {OUTPUTS}/{output} (it wrote {there})")));
+            let there: Vec<String> = tree
+                .entries()
+                .iter()
+                .take(5)
+                .map(|entry| entry.path.to_string())
+                .collect();
+            let there = if there.is_empty() {
+                "nothing".to_owned()
+            } else {
+                there.join(", ")
+            };
+            return Err(OpError::failed_text(format!(
+                "it did not write {OUTPUTS}/{output} (it wrote {there})"
+            )));
         }
     }
     let digest = tree.digest();
     // The folder itself is no snapshot of that layer: its owners are those of whoever ran the command.
-    let mut contents = UpperContent::new(result.upper()).map_err(|error| OpError::internal(&error))?;
+    let mut contents =
+        UpperContent::new(result.upper()).map_err(|error| OpError::internal(&error))?;
     let layer = store_layer(world, &tree, &mut contents)?;
     Ok(Made { layer, digest })
 }
@@ -152,13 +177,24 @@ fn owned_by_root(tree: Tree) -> Result<Tree, OpError> {
 #[async_trait]
 impl Op for Artifact {
     fn title(&self) -> String {
-        self.argv.last().map_or_else(String::new, |line| line.trim().replace('\n', " "))
+        self.argv
+            .last()
+            .map_or_else(String::new, |line| line.trim().replace('\n', " "))
     }
 
     async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
         let (manifest, state) = tokio::task::block_in_place(|| self.key(inputs))?;
-        let impure = if self.network { vec!["network".to_owned()] } else { Vec::new() };
-        Ok(Prepared::Action(Work { manifest, impure, force: false, state: Box::new(state) }))
+        let impure = if self.network {
+            vec!["network".to_owned()]
+        } else {
+            Vec::new()
+        };
+        Ok(Prepared::Action(Work {
+            manifest,
+            impure,
+            force: false,
+            state: Box::new(state),
+        }))
     }
 
     async fn run(
@@ -167,21 +203,35 @@ impl Op for Artifact {
         _: &[Output],
         state: Box<dyn Any + Send + Sync>,
     ) -> Result<serde_json::Value, OpError> {
-        let state = state
-            .downcast::<State>()
-            .map_err(|_| OpError::Internal { message: "an artifact's state is another's".to_owned() })?;
+        let state = state.downcast::<State>().map_err(|_| OpError::Internal {
+            message: "an artifact's state is another's".to_owned(),
+        })?;
         let (world, cx, outputs) = (Arc::clone(&self.world), cx.clone(), self.outputs.clone());
         let made = blocking(move || make(&world, &cx, *state, &outputs)).await?;
         serde_json::to_value(made).map_err(|error| OpError::internal(&error))
     }
 
-    async fn complete(&self, _: &Context, _: &[Output], result: &serde_json::Value) -> Result<Option<Output>, OpError> {
-        let Ok(made) = Made::deserialize(result) else { return Ok(None) };
+    async fn complete(
+        &self,
+        _: &Context,
+        _: &[Output],
+        result: &serde_json::Value,
+    ) -> Result<Option<Output>, OpError> {
+        let Ok(made) = Made::deserialize(result) else {
+            return Ok(None);
+        };
         if !self.world.has_layer(&made.layer)? {
             return Ok(None);
         }
         let world = Arc::clone(&self.world);
-        let tree = tokio::task::block_in_place(|| Ok::<_, OpError>(Arc::clone(world.index(&made.layer.diff_id)?.tree())))?;
-        Ok(Some(Output::new(TreeValue { tree, digest: made.digest, place: Place::Layer(made.layer.diff_id), scan: None })))
+        let tree = tokio::task::block_in_place(|| {
+            Ok::<_, OpError>(Arc::clone(world.index(&made.layer.diff_id)?.tree()))
+        })?;
+        Ok(Some(Output::new(TreeValue {
+            tree,
+            digest: made.digest,
+            place: Place::Layer(made.layer.diff_id),
+            scan: None,
+        })))
     }
 }

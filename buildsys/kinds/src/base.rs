@@ -33,7 +33,12 @@ impl Op for Scratch {
 
     async fn prepare(&self, _: &Context, _: &[Output]) -> Result<Prepared, OpError> {
         let config = ImageConfig::scratch(&self.os, &self.architecture);
-        Ok(Prepared::Ready(Output::new(StateValue { layers: Vec::new(), config, scope: None, packages: None })))
+        Ok(Prepared::Ready(Output::new(StateValue {
+            layers: Vec::new(),
+            config,
+            scope: None,
+            packages: None,
+        })))
     }
 }
 
@@ -56,12 +61,16 @@ struct Built {
 
 impl Packages {
     fn lock_path(&self) -> PathBuf {
-        self.world.project.join("lockfiles").join(file_name(Kind::Base, &self.name))
+        self.world
+            .project
+            .join("lockfiles")
+            .join(file_name(Kind::Base, &self.name))
     }
 
     fn fetcher(&self) -> Result<Fetcher, OpError> {
         Ok(Fetcher {
-            http: Http::new(&self.world.machine.http).map_err(|error| OpError::unreachable(&error))?,
+            http: Http::new(&self.world.machine.http)
+                .map_err(|error| OpError::unreachable(&error))?,
             origins: self.world.machine.origins.clone(),
             store: Arc::clone(&self.world.store) as Arc<dyn tbuild_store::Store>,
         })
@@ -73,10 +82,18 @@ impl Packages {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(OpError::usage(format!("cannot read {}: {error}", path.display()))),
+            Err(error) => {
+                return Err(OpError::usage(format!(
+                    "cannot read {}: {error}",
+                    path.display()
+                )));
+            }
         };
-        let lock = BaseLock::parse(&path.display().to_string(), &text)
-            .map_err(|error| OpError::Lock { message: error.to_string(), hints: Vec::new() })?;
+        let lock =
+            BaseLock::parse(&path.display().to_string(), &text).map_err(|error| OpError::Lock {
+                message: error.to_string(),
+                hints: Vec::new(),
+            })?;
         let spec = BaseSpec {
             distribution: lock.origin.clone(),
             suite: lock.suite.clone(),
@@ -96,20 +113,31 @@ impl Packages {
         }
         let message = |why: &str| format!("base {} is not locked, and {why}", self.name);
         if self.world.frozen {
-            return Err(OpError::Lock { message: message("--frozen refuses to lock it"), hints: Vec::new() }
-                .hint(format!("run `tbuild lock 'base:{}'`", self.name)));
+            return Err(OpError::Lock {
+                message: message("--frozen refuses to lock it"),
+                hints: Vec::new(),
+            }
+            .hint(format!("run `tbuild lock 'base:{}'`", self.name)));
         }
         if self.world.offline {
-            return Err(OpError::Lock { message: message("--offline refuses to resolve it"), hints: Vec::new() });
+            return Err(OpError::Lock {
+                message: message("--offline refuses to resolve it"),
+                hints: Vec::new(),
+            });
         }
         cx.notice("resolving its packages: there is no lock yet");
-        let verifier = Verifier { gpgv: PathBuf::from("gpgv"), keyring: self.keyring.clone() };
+        let verifier = Verifier {
+            gpgv: PathBuf::from("gpgv"),
+            keyring: self.keyring.clone(),
+        };
         let (fetcher, spec, cx) = (self.fetcher()?, self.spec.clone(), cx.clone());
         let lock = driven(move |handle| {
             let now = std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs());
-            let progress = |_: &str, done: u64, total: Option<u64>| cx.progress("read indexes", done, total, true);
+            let progress = |_: &str, done: u64, total: Option<u64>| {
+                cx.progress("read indexes", done, total, true)
+            };
             let resolved = handle.block_on(fetcher.resolve_base(&spec, &verifier, now, &progress));
             resolved.map_err(|error| failure(&error))
         })
@@ -121,12 +149,14 @@ impl Packages {
 
 /// Writes a lockfile: whole, or not at all.
 pub(crate) fn write(path: &std::path::Path, text: &str) -> Result<(), OpError> {
-    let failed = |error: std::io::Error| OpError::usage(format!("cannot write {}: {error}", path.display()));
+    let failed =
+        |error: std::io::Error| OpError::usage(format!("cannot write {}: {error}", path.display()));
     let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder).map_err(failed)?;
     let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     std::fs::write(file.path(), text).map_err(failed)?;
-    rustix::fs::chmod(file.path(), rustix::fs::Mode::from_raw_mode(0o644)).map_err(|error| failed(error.into()))?;
+    rustix::fs::chmod(file.path(), rustix::fs::Mode::from_raw_mode(0o644))
+        .map_err(|error| failed(error.into()))?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }
@@ -147,15 +177,27 @@ impl Op for Packages {
     async fn prepare(&self, cx: &Context, _: &[Output]) -> Result<Prepared, OpError> {
         let lock = self.lock(cx).await?;
         let package = |package: &tbuild_lock::PackageLock| {
-            let role = if package.bootstrap { "bootstrap" } else { "include" };
-            format!("{} {} {} {role} {}", package.name, package.version, package.architecture, package.sha256)
+            let role = if package.bootstrap {
+                "bootstrap"
+            } else {
+                "include"
+            };
+            format!(
+                "{} {} {} {role} {}",
+                package.name, package.version, package.architecture, package.sha256
+            )
         };
         let manifest = KeyManifest::new("base.packages/1")
             .text("distribution", &lock.origin)
             .text("architecture", &lock.architecture)
             .text("policy", format!("{}/1", self.world.executor.name()))
             .list("package", lock.packages.iter().map(package));
-        Ok(Prepared::Action(Work { manifest, impure: Vec::new(), force: false, state: Box::new(lock) }))
+        Ok(Prepared::Action(Work {
+            manifest,
+            impure: Vec::new(),
+            force: false,
+            state: Box::new(lock),
+        }))
     }
 
     async fn run(
@@ -166,7 +208,9 @@ impl Op for Packages {
     ) -> Result<serde_json::Value, OpError> {
         let lock = *state
             .downcast::<BaseLock>()
-            .map_err(|_| OpError::Internal { message: "a base's state is another's".to_owned() })?;
+            .map_err(|_| OpError::Internal {
+                message: "a base's state is another's".to_owned(),
+            })?;
         let lock = if self.world.offline {
             lock
         } else {
@@ -180,7 +224,9 @@ impl Op for Packages {
                         cx.progress("download", done.values().sum(), Some(total), true);
                     }
                 };
-                handle.block_on(fetcher.fetch_base(&lock, &progress)).map_err(|error| failure(&error))?;
+                handle
+                    .block_on(fetcher.fetch_base(&lock, &progress))
+                    .map_err(|error| failure(&error))?;
                 Ok(lock)
             })
             .await?
@@ -189,8 +235,15 @@ impl Op for Packages {
         let layer = blocking(move || {
             let staging = world.store.stage()?;
             let mut sink = |stream: Stream, bytes: &[u8]| cx.output(stream, bytes);
-            build_base(&lock, world.store.as_ref(), world.executor.as_ref(), staging.as_ref(), &mut sink, &cx.cancel)
-                .map_err(|error| OpError::failed(&error))?;
+            build_base(
+                &lock,
+                world.store.as_ref(),
+                world.executor.as_ref(),
+                staging.as_ref(),
+                &mut sink,
+                &cx.cancel,
+            )
+            .map_err(|error| OpError::failed(&error))?;
             let captured = tbuild_sandbox::capture(staging.upper(), &Rootfs::default())
                 .map_err(|error| OpError::failed(&error))?;
             keep(&world, staging, &captured.tree)
@@ -199,19 +252,33 @@ impl Op for Packages {
         serde_json::to_value(Built { layer }).map_err(|error| OpError::internal(&error))
     }
 
-    async fn complete(&self, _: &Context, _: &[Output], result: &serde_json::Value) -> Result<Option<Output>, OpError> {
-        let Ok(built) = Built::deserialize(result) else { return Ok(None) };
+    async fn complete(
+        &self,
+        _: &Context,
+        _: &[Output],
+        result: &serde_json::Value,
+    ) -> Result<Option<Output>, OpError> {
+        let Ok(built) = Built::deserialize(result) else {
+            return Ok(None);
+        };
         if !self.world.has_layer(&built.layer)? {
             return Ok(None);
         }
         let mut config = ImageConfig::scratch("linux", &self.architecture);
-        config.config.set_env("PATH", tbuild_dockerfile::DEFAULT_PATH);
+        config
+            .config
+            .set_env("PATH", tbuild_dockerfile::DEFAULT_PATH);
         config.config.cmd = vec!["bash".to_owned()];
         config.history.push(tbuild_oci::HistoryEntry {
             created_by: Some(format!("packages of {}", self.name)),
             ..tbuild_oci::HistoryEntry::default()
         });
         let packages = Some(Arc::new(self.spec.clone()));
-        Ok(Some(Output::new(StateValue { layers: vec![built.layer], config, scope: None, packages })))
+        Ok(Some(Output::new(StateValue {
+            layers: vec![built.layer],
+            config,
+            scope: None,
+            packages,
+        })))
     }
 }

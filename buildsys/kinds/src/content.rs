@@ -39,20 +39,37 @@ pub(crate) struct Contents<'a> {
 
 impl<'a> Contents<'a> {
     pub(crate) fn new(world: &'a World, origins: HashMap<TreePath, Origin>) -> Self {
-        Self { world, origins, open: HashMap::new() }
+        Self {
+            world,
+            origins,
+            open: HashMap::new(),
+        }
     }
 }
 
 impl FileContent for Contents<'_> {
     fn open<'b>(&'b mut self, entry: &Entry) -> io::Result<Box<dyn Read + 'b>> {
-        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no content is known for {}", entry.path));
+        let missing = || {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("no content is known for {}", entry.path),
+            )
+        };
         match self.origins.get(&entry.path).ok_or_else(missing)? {
             Origin::File(path) => Ok(Box::new(open_file(path)?)),
             Origin::Bytes(bytes) => Ok(Box::new(io::Cursor::new(Arc::clone(bytes)))),
-            Origin::Layer { diff_id, offset, size } => {
+            Origin::Layer {
+                diff_id,
+                offset,
+                size,
+            } => {
                 if !self.open.contains_key(diff_id) {
                     let blob = diff_id.as_uncompressed_blob();
-                    let reader = self.world.store.open_blob(&blob).map_err(io::Error::other)?;
+                    let reader = self
+                        .world
+                        .store
+                        .open_blob(&blob)
+                        .map_err(io::Error::other)?;
                     self.open.insert(*diff_id, reader.ok_or_else(missing)?);
                 }
                 let reader = self.open.get_mut(diff_id).ok_or_else(missing)?;
@@ -70,7 +87,12 @@ fn open_file(path: &Path) -> io::Result<File> {
 }
 
 /// Where the content of the file `path` of a tree is.
-pub(crate) fn origin(world: &World, place: &Place, path: &TreePath, size: u64) -> Result<Origin, OpError> {
+pub(crate) fn origin(
+    world: &World,
+    place: &Place,
+    path: &TreePath,
+    size: u64,
+) -> Result<Origin, OpError> {
     match place {
         Place::Folder(folder) => Ok(Origin::File(in_folder(folder, path))),
         Place::Layer(diff_id) => {
@@ -78,7 +100,11 @@ pub(crate) fn origin(world: &World, place: &Place, path: &TreePath, size: u64) -
             let offset = index.offset(path).ok_or_else(|| OpError::Internal {
                 message: format!("layer {diff_id} has no content for {path}"),
             })?;
-            Ok(Origin::Layer { diff_id: *diff_id, offset, size })
+            Ok(Origin::Layer {
+                diff_id: *diff_id,
+                offset,
+                size,
+            })
         }
     }
 }
@@ -102,7 +128,9 @@ pub(crate) fn origin_in_layers(
             return origin(world, &Place::Layer(layer.diff_id), path, size);
         }
     }
-    Err(OpError::Internal { message: format!("no layer has {path}") })
+    Err(OpError::Internal {
+        message: format!("no layer has {path}"),
+    })
 }
 
 /// The bytes of one file of stacked layers, links followed; none if it is not there or no regular file.
@@ -112,20 +140,34 @@ pub(crate) fn read_in_layers(
     view: &Rootfs,
     path: &TreePath,
 ) -> Result<Option<Vec<u8>>, OpError> {
-    let Ok(resolved) = view.resolve(path, true) else { return Ok(None) };
-    let Some(entry) = resolved.entry else { return Ok(None) };
+    let Ok(resolved) = view.resolve(path, true) else {
+        return Ok(None);
+    };
+    let Some(entry) = resolved.entry else {
+        return Ok(None);
+    };
     for (layer, tree) in layers.iter().zip(view.layers()).rev() {
         if tree.get(&entry.path).is_none() {
             continue;
         }
         let index = world.index(&layer.diff_id)?;
-        let (Some(offset), Some(size)) = (index.offset(&entry.path), size_of(&index, &entry.path)) else {
+        let (Some(offset), Some(size)) = (index.offset(&entry.path), size_of(&index, &entry.path))
+        else {
             return Ok(None);
         };
-        let origins = HashMap::from([(entry.path.clone(), Origin::Layer { diff_id: layer.diff_id, offset, size })]);
+        let origins = HashMap::from([(
+            entry.path.clone(),
+            Origin::Layer {
+                diff_id: layer.diff_id,
+                offset,
+                size,
+            },
+        )]);
         let mut contents = Contents::new(world, origins);
         let mut bytes = Vec::new();
-        let read = contents.open(&entry).and_then(|mut reader| reader.read_to_end(&mut bytes).map(|_| ()));
+        let read = contents
+            .open(&entry)
+            .and_then(|mut reader| reader.read_to_end(&mut bytes).map(|_| ()));
         read.map_err(|error| OpError::internal(&error))?;
         return Ok(Some(bytes));
     }
@@ -146,13 +188,23 @@ fn size_of(index: &LayerIndex, path: &TreePath) -> Option<u64> {
 }
 
 /// Writes `tree` as a layer into the store, index and all.
-pub(crate) fn store_layer(world: &World, tree: &Tree, contents: &mut dyn FileContent) -> Result<LayerRef, OpError> {
+pub(crate) fn store_layer(
+    world: &World,
+    tree: &Tree,
+    contents: &mut dyn FileContent,
+) -> Result<LayerRef, OpError> {
     let writer = world.store.blob_writer()?;
     let mut buffered = io::BufWriter::with_capacity(1 << 20, writer);
-    let index = write_layer(tree, contents, &mut buffered).map_err(|error| OpError::failed(&error))?;
-    let writer = buffered.into_inner().map_err(|error| OpError::internal(error.error()))?;
+    let index =
+        write_layer(tree, contents, &mut buffered).map_err(|error| OpError::failed(&error))?;
+    let writer = buffered
+        .into_inner()
+        .map_err(|error| OpError::internal(error.error()))?;
     let (digest, size) = writer.commit(None)?;
-    let layer = LayerRef { diff_id: DiffId(digest.0), size };
+    let layer = LayerRef {
+        diff_id: DiffId(digest.0),
+        size,
+    };
     world.keep_index(&layer.diff_id, index)?;
     Ok(layer)
 }

@@ -62,7 +62,10 @@ fn choose(world: &World, copy: &Copy) -> Result<Chosen, OpError> {
     let (tree, scanned) = match &copy.from {
         From::Tree(value) => (Arc::clone(&value.tree), Some(value)),
         From::State(state) => {
-            let tree = world.rootfs(&state.layers)?.flatten().map_err(|error| OpError::internal(&error))?;
+            let tree = world
+                .rootfs(&state.layers)?
+                .flatten()
+                .map_err(|error| OpError::internal(&error))?;
             (Arc::new(tree), None)
         }
     };
@@ -70,12 +73,21 @@ fn choose(world: &World, copy: &Copy) -> Result<Chosen, OpError> {
         refuse_archives(&tree, &copy.sources)?;
     }
     if copy.sources.is_empty() {
-        return Ok(Chosen { tree, selection: Selection::nothing() });
+        return Ok(Chosen {
+            tree,
+            selection: Selection::nothing(),
+        });
     }
-    let digest_at = |path: &TreePath| scanned.map_or_else(|| tree.digest_at(path), |value| value.digest_at(path));
+    let digest_at = |path: &TreePath| {
+        scanned.map_or_else(|| tree.digest_at(path), |value| value.digest_at(path))
+    };
     let selection = select(&tree, &digest_at, &copy.sources, &copy.what)?;
     if !listing::is_kept(world.store.as_ref(), &selection.digest)? {
-        listing::keep(world.store.as_ref(), &selection.digest, &selection.tree(&tree)?)?;
+        listing::keep(
+            world.store.as_ref(),
+            &selection.digest,
+            &selection.tree(&tree)?,
+        )?;
     }
     Ok(Chosen { tree, selection })
 }
@@ -89,13 +101,21 @@ pub(crate) fn prepare(
     let dest = TreePath::clean(copy.dest.as_bytes());
     let facts = facts::destination(world, &parent.layers, &dest)?;
     let own = Ownership {
-        owner: copy.chown.as_deref().map(|chown| owner(world, parent, chown)).transpose()?,
+        owner: copy
+            .chown
+            .as_deref()
+            .map(|chown| owner(world, parent, chown))
+            .transpose()?,
         mode: copy.chmod.as_deref().map(mode).transpose()?,
     };
     let mut manifest = KeyManifest::new("step.copy/1")
         .list("destination", facts.lines())
         .text("destination as written", &copy.dest)
-        .text("owner", own.owner.map_or("as it is".to_owned(), |(uid, gid)| format!("{uid}:{gid}")));
+        .text(
+            "owner",
+            own.owner
+                .map_or("as it is".to_owned(), |(uid, gid)| format!("{uid}:{gid}")),
+        );
     if let Some(mode) = own.mode {
         manifest = manifest.text("mode", format!("{mode:o}"));
     }
@@ -107,22 +127,45 @@ pub(crate) fn prepare(
                 let question = Question::of_layers(COPIED, &state.layers)
                     .about(&[u8::from(copy.unpack)])
                     .about(copy.sources.join("\0").as_bytes());
-                question.answer(world, || Ok(chosen.insert(choose(world, &copy)?).selection.digest))?
+                question.answer(world, || {
+                    Ok(chosen.insert(choose(world, &copy)?).selection.digest)
+                })?
             }
         };
-        manifest = manifest.files(format!("{} from {}", copy.sources.join(" "), copy.what), digest);
+        manifest = manifest.files(
+            format!("{} from {}", copy.sources.join(" "), copy.what),
+            digest,
+        );
     }
     for (name, bytes) in &copy.inline {
-        manifest = manifest.text(format!("here-document {name}"), String::from_utf8_lossy(bytes));
+        manifest = manifest.text(
+            format!("here-document {name}"),
+            String::from_utf8_lossy(bytes),
+        );
     }
-    Ok((manifest, Prepared { copy, chosen, facts, own }))
+    Ok((
+        manifest,
+        Prepared {
+            copy,
+            chosen,
+            facts,
+            own,
+        },
+    ))
 }
 
 /// Writes the layer of a copy.
 pub(crate) fn run(world: &World, prepared: Prepared) -> Result<LayerRef, OpError> {
-    let Prepared { copy, chosen, facts, own } = prepared;
+    let Prepared {
+        copy,
+        chosen,
+        facts,
+        own,
+    } = prepared;
     let Chosen { tree, selection } = chosen.map_or_else(|| choose(world, &copy), Ok)?;
-    let Copy { from, inline, dest, .. } = copy;
+    let Copy {
+        from, inline, dest, ..
+    } = copy;
     let root = facts.path();
     let (layer, sources) = place(&selection, &tree, &dest, &facts, own, inline.len())?;
     let mut origins = HashMap::with_capacity(sources.len());
@@ -143,8 +186,15 @@ pub(crate) fn run(world: &World, prepared: Prepared) -> Result<LayerRef, OpError
     let mut entries = layer.into_entries();
     let to_folder = dest.ends_with('/') || facts.found == Found::Folder || inline.len() > 1;
     for (name, bytes) in inline {
-        let path = if to_folder { root.join(name.as_bytes()) } else { root.clone() };
-        let node = Node::File { size: bytes.len() as u64, digest: Sha256::of(&bytes) };
+        let path = if to_folder {
+            root.join(name.as_bytes())
+        } else {
+            root.clone()
+        };
+        let node = Node::File {
+            size: bytes.len() as u64,
+            digest: Sha256::of(&bytes),
+        };
         let mut entry = Entry::new(path.clone(), own.mode.unwrap_or(0o644), node);
         (entry.uid, entry.gid) = own.owner.unwrap_or_default();
         entries.retain(|other| other.path != path);
@@ -157,19 +207,31 @@ pub(crate) fn run(world: &World, prepared: Prepared) -> Result<LayerRef, OpError
 
 /// ADD unpacks archives; that is not there yet, and must not pass for a copy.
 fn refuse_archives(tree: &Tree, sources: &[String]) -> Result<(), OpError> {
-    const ENDINGS: [&str; 8] = [".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst"];
+    const ENDINGS: [&str; 8] = [
+        ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst",
+    ];
     let is_file = |source: &str| {
-        tree.get(&TreePath::clean(source.as_bytes())).is_some_and(|entry| matches!(entry.node, Node::File { .. }))
+        tree.get(&TreePath::clean(source.as_bytes()))
+            .is_some_and(|entry| matches!(entry.node, Node::File { .. }))
     };
-    match sources.iter().find(|source| ENDINGS.iter().any(|end| source.ends_with(end)) && is_file(source)) {
-        Some(archive) => Err(OpError::usage(format!("ADD {archive}: unpacking archives is not supported yet"))
-            .hint("unpack it in a RUN, or COPY it as it is")),
+    match sources
+        .iter()
+        .find(|source| ENDINGS.iter().any(|end| source.ends_with(end)) && is_file(source))
+    {
+        Some(archive) => Err(OpError::usage(format!(
+            "ADD {archive}: unpacking archives is not supported yet"
+        ))
+        .hint("unpack it in a RUN, or COPY it as it is")),
         None => Ok(()),
     }
 }
 
 /// The layer that makes the folder `path`, owned by `user`; none if it is there.
-pub(crate) fn folder(world: &World, parent: &StateValue, path: &str) -> Result<Option<(KeyManifest, Tree)>, OpError> {
+pub(crate) fn folder(
+    world: &World,
+    parent: &StateValue,
+    path: &str,
+) -> Result<Option<(KeyManifest, Tree)>, OpError> {
     let at = TreePath::clean(path.as_bytes());
     let facts = facts::destination(world, &parent.layers, &at)?;
     match facts.found {
@@ -177,10 +239,19 @@ pub(crate) fn folder(world: &World, parent: &StateValue, path: &str) -> Result<O
         Found::Other => return Err(OpError::failed_text(format!("{path} is no folder"))),
         Found::Nothing => {}
     }
-    let user = parent.config.config.user.clone().filter(|user| !user.is_empty());
-    let (uid, gid) = user.map(|user| owner(world, parent, &user)).transpose()?.unwrap_or_default();
-    let manifest =
-        KeyManifest::new("step.folder/1").list("destination", facts.lines()).text("owner", format!("{uid}:{gid}"));
+    let user = parent
+        .config
+        .config
+        .user
+        .clone()
+        .filter(|user| !user.is_empty());
+    let (uid, gid) = user
+        .map(|user| owner(world, parent, &user))
+        .transpose()?
+        .unwrap_or_default();
+    let manifest = KeyManifest::new("step.folder/1")
+        .list("destination", facts.lines())
+        .text("owner", format!("{uid}:{gid}"));
     let entries = facts.lead_to(&facts.path(), (uid, gid));
     let tree = Tree::new(entries).map_err(|error| OpError::internal(&error))?;
     Ok(Some((manifest, tree)))
@@ -191,13 +262,20 @@ fn mode(text: &str) -> Result<u32, OpError> {
     u32::from_str_radix(text, 8)
         .ok()
         .filter(|mode| *mode <= 0o7777)
-        .ok_or_else(|| OpError::usage(format!("--chmod={text}: an octal mode is expected, such as 0755")))
+        .ok_or_else(|| {
+            OpError::usage(format!(
+                "--chmod={text}: an octal mode is expected, such as 0755"
+            ))
+        })
 }
 
 /// The owner of `--chown`: `USER[:GROUP]`, by number or by name of the image's /etc/passwd and /etc/group.
 fn owner(world: &World, parent: &StateValue, chown: &str) -> Result<(u32, u32), OpError> {
     // Numbers alone need nothing of the image.
-    if let Some((Ok(uid), Ok(gid))) = chown.split_once(':').map(|(uid, gid)| (uid.parse(), gid.parse())) {
+    if let Some((Ok(uid), Ok(gid))) = chown
+        .split_once(':')
+        .map(|(uid, gid)| (uid.parse(), gid.parse()))
+    {
         return Ok((uid, gid));
     }
     let user = user(world, parent, chown)?;
@@ -224,8 +302,11 @@ pub(crate) fn user(world: &World, parent: &StateValue, text: &str) -> Result<Acc
 }
 
 fn find_user(world: &World, parent: &StateValue, text: &str) -> Result<Account, OpError> {
-    let (name, group) = text.split_once(':').map_or((text, None), |(name, group)| (name, Some(group)));
-    let needs_files = name.parse::<u32>().is_err() || group.is_some_and(|group| group.parse::<u32>().is_err());
+    let (name, group) = text
+        .split_once(':')
+        .map_or((text, None), |(name, group)| (name, Some(group)));
+    let needs_files =
+        name.parse::<u32>().is_err() || group.is_some_and(|group| group.parse::<u32>().is_err());
     let view = world.rootfs(&parent.layers)?;
     let read = |path: &str| -> Result<String, OpError> {
         let bytes = read_in_layers(world, &parent.layers, &view, &path.into())?;
@@ -233,37 +314,71 @@ fn find_user(world: &World, parent: &StateValue, text: &str) -> Result<Account, 
     };
     let (passwd, groups) = (read("etc/passwd")?, read("etc/group")?);
     let lines = |text: &str| -> Vec<Vec<String>> {
-        text.lines().map(|line| line.split(':').map(str::to_owned).collect()).collect()
+        text.lines()
+            .map(|line| line.split(':').map(str::to_owned).collect())
+            .collect()
     };
     let (passwd, groups) = (lines(&passwd), lines(&groups));
     let account = passwd.iter().find(|line| {
-        line.first().is_some_and(|first| first == name) || line.get(2).is_some_and(|uid| uid == name)
+        line.first().is_some_and(|first| first == name)
+            || line.get(2).is_some_and(|uid| uid == name)
     });
-    let number = |line: &Vec<String>, at: usize| line.get(at).and_then(|text| text.parse::<u32>().ok());
-    let uid = match (account.and_then(|line| number(line, 2)), name.parse::<u32>()) {
+    let number =
+        |line: &Vec<String>, at: usize| line.get(at).and_then(|text| text.parse::<u32>().ok());
+    let uid = match (
+        account.and_then(|line| number(line, 2)),
+        name.parse::<u32>(),
+    ) {
         (Some(uid), _) | (None, Ok(uid)) => uid,
         (None, Err(_)) => {
-            let what = if needs_files && passwd.is_empty() { " (it has no /etc/passwd)" } else { "" };
-            return Err(OpError::failed_text(format!("user {name} is not in the image{what}")));
+            let what = if needs_files && passwd.is_empty() {
+                " (it has no /etc/passwd)"
+            } else {
+                ""
+            };
+            return Err(OpError::failed_text(format!(
+                "user {name} is not in the image{what}"
+            )));
         }
     };
     let gid = match group {
-        None => account.and_then(|line| number(line, 3)).unwrap_or(if account.is_some() { 0 } else { uid }),
-        Some(group) => match groups.iter().find(|line| line.first().is_some_and(|first| first == group)) {
+        None => account
+            .and_then(|line| number(line, 3))
+            .unwrap_or(if account.is_some() { 0 } else { uid }),
+        Some(group) => match groups
+            .iter()
+            .find(|line| line.first().is_some_and(|first| first == group))
+        {
             Some(line) => number(line, 2).unwrap_or(0),
             None => group
                 .parse()
                 .map_err(|_| OpError::failed_text(format!("group {group} is not in the image")))?,
         },
     };
-    let account_name = account.and_then(|line| line.first().cloned()).unwrap_or_default();
+    let account_name = account
+        .and_then(|line| line.first().cloned())
+        .unwrap_or_default();
     let supplementary = groups
         .iter()
-        .filter(|line| line.get(3).is_some_and(|members| members.split(',').any(|member| member == account_name)))
+        .filter(|line| {
+            line.get(3)
+                .is_some_and(|members| members.split(',').any(|member| member == account_name))
+        })
         .filter_map(|line| number(line, 2))
         .filter(|other| *other != gid && !account_name.is_empty())
         .collect();
-    let home = account.and_then(|line| line.get(5).cloned()).filter(|home| !home.is_empty());
-    let groups = if group.is_some() { Vec::new() } else { supplementary };
-    Ok(Account { uid, gid, groups, home: home.unwrap_or_else(|| "/".to_owned()) })
+    let home = account
+        .and_then(|line| line.get(5).cloned())
+        .filter(|home| !home.is_empty());
+    let groups = if group.is_some() {
+        Vec::new()
+    } else {
+        supplementary
+    };
+    Ok(Account {
+        uid,
+        gid,
+        groups,
+        home: home.unwrap_or_else(|| "/".to_owned()),
+    })
 }

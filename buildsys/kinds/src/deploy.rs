@@ -44,11 +44,20 @@ pub fn helm_program(world: &World, file: &FileValue) -> Helm {
 
 impl Desired {
     /// Chart, helm, and the values with the images' references filled in. Inputs: chart, helm, pushes.
-    pub(crate) fn resolve(&self, inputs: &[Output]) -> Result<(Arc<ChartValue>, Arc<FileValue>, Value), OpError> {
-        let (chart, helm) = (input::<ChartValue>(inputs, 0)?, input::<FileValue>(inputs, 1)?);
+    pub(crate) fn resolve(
+        &self,
+        inputs: &[Output],
+    ) -> Result<(Arc<ChartValue>, Arc<FileValue>, Value), OpError> {
+        let (chart, helm) = (
+            input::<ChartValue>(inputs, 0)?,
+            input::<FileValue>(inputs, 1)?,
+        );
         let mut images = BTreeMap::new();
         for (at, name) in self.images.iter().enumerate() {
-            images.insert(name.clone(), input::<PushValue>(inputs, at + 2)?.reference.clone());
+            images.insert(
+                name.clone(),
+                input::<PushValue>(inputs, at + 2)?.reference.clone(),
+            );
         }
         let mut values = self.values.clone();
         values["images"] = json!(images);
@@ -57,13 +66,23 @@ impl Desired {
 
     /// The chart's archive as a file.
     pub(crate) fn archive(&self, chart: &ChartValue) -> Result<PathBuf, OpError> {
-        let path = self.world.store.scratch("charts")?.join(format!("{}-{}-{}.tgz", chart.name, chart.version, chart.blob.hex()));
+        let path = self.world.store.scratch("charts")?.join(format!(
+            "{}-{}-{}.tgz",
+            chart.name,
+            chart.version,
+            chart.blob.hex()
+        ));
         if !path.exists() {
-            let bytes = self.world.store.read_blob(&chart.blob)?.ok_or_else(|| OpError::Internal {
-                message: format!("chart {} is not in the store", chart.name),
-            })?;
+            let bytes =
+                self.world
+                    .store
+                    .read_blob(&chart.blob)?
+                    .ok_or_else(|| OpError::Internal {
+                        message: format!("chart {} is not in the store", chart.name),
+                    })?;
             let failed = |error: std::io::Error| OpError::internal(&error);
-            let file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(&path)).map_err(failed)?;
+            let file =
+                tempfile::NamedTempFile::new_in(path.parent().unwrap_or(&path)).map_err(failed)?;
             std::fs::write(file.path(), bytes).map_err(failed)?;
             file.persist(&path).map_err(|error| failed(error.error))?;
         }
@@ -81,7 +100,12 @@ impl Desired {
         let mut encoder = Encoder::new();
         chart.blob.hash_content(&mut encoder);
         helm.digest.hash_content(&mut encoder);
-        for text in [&self.release, &self.namespace, &values.to_string(), template.unwrap_or("")] {
+        for text in [
+            &self.release,
+            &self.namespace,
+            &values.to_string(),
+            template.unwrap_or(""),
+        ] {
             text.hash_content(&mut encoder);
         }
         let name = encoder.finish().hex();
@@ -91,11 +115,19 @@ impl Desired {
         }
         let only: Vec<&str> = template.into_iter().collect();
         let documents = helm_program(&self.world, helm)
-            .template(&self.release, &self.archive(chart)?, &self.namespace, values, &only)
+            .template(
+                &self.release,
+                &self.archive(chart)?,
+                &self.namespace,
+                values,
+                &only,
+            )
             .await
             .map_err(|error| helm_failure(&error))?;
         let bytes = serde_json::to_vec(&documents).map_err(|error| OpError::internal(&error))?;
-        self.world.store.set_reference(RENDERED, &name, Some(&bytes))?;
+        self.world
+            .store
+            .set_reference(RENDERED, &name, Some(&bytes))?;
         Ok(documents)
     }
 }
@@ -108,7 +140,8 @@ pub(crate) fn label(key: &tbuild_digest::ActionKey) -> String {
 /// A cluster's refusal, or its absence.
 pub(crate) fn kube_failure(error: &KubeError) -> OpError {
     if error.is_unreachable() {
-        OpError::unreachable(error).hint("is a cluster there? `tbuild node up` brings up one on this machine")
+        OpError::unreachable(error)
+            .hint("is a cluster there? `tbuild node up` brings up one on this machine")
     } else {
         OpError::failed(error)
     }

@@ -6,7 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tbuild_docker::DockerEngine;
-use tbuild_oci::{ArchiveFile, Descriptor, Opener, PlainLayer, docker_archive, media_type, oci_layout, write_archive, write_layer};
+use tbuild_oci::{
+    ArchiveFile, Descriptor, Opener, PlainLayer, docker_archive, media_type, oci_layout,
+    write_archive, write_layer,
+};
 use tbuild_realise::OpError;
 use tbuild_store::Store as _;
 use tbuild_tree::Node;
@@ -38,23 +41,46 @@ fn failed(what: &str, path: &Path) -> impl Fn(io::Error) -> OpError {
 fn blob<'a>(world: &'a World, digest: tbuild_digest::BlobDigest) -> Opener<'a> {
     Box::new(move || {
         let reader = world.store.open_blob(&digest).map_err(io::Error::other)?;
-        let reader = reader.ok_or_else(|| io::Error::other(format!("blob {digest} is not in the store")))?;
+        let reader =
+            reader.ok_or_else(|| io::Error::other(format!("blob {digest} is not in the store")))?;
         Ok(Box::new(reader) as Box<dyn Read>)
     })
 }
 
 /// The files of a docker-archive.
-fn docker_files<'a>(world: &'a World, image: &ImageValue, names: &[String]) -> Vec<ArchiveFile<'a>> {
+fn docker_files<'a>(
+    world: &'a World,
+    image: &ImageValue,
+    names: &[String],
+) -> Vec<ArchiveFile<'a>> {
     let layers = image.state.layers.iter().map(|layer| PlainLayer {
         diff_id: layer.diff_id,
         size: layer.size,
         open: blob(world, layer.diff_id.as_uncompressed_blob()),
     });
-    let tagged = |name: &String| if name.rsplit('/').next().is_some_and(|last| last.contains(':')) { name.clone() } else { format!("{name}:latest") };
-    docker_archive(&image.config, layers.collect(), &names.iter().map(tagged).collect::<Vec<_>>())
+    let tagged = |name: &String| {
+        if name
+            .rsplit('/')
+            .next()
+            .is_some_and(|last| last.contains(':'))
+        {
+            name.clone()
+        } else {
+            format!("{name}:latest")
+        }
+    };
+    docker_archive(
+        &image.config,
+        layers.collect(),
+        &names.iter().map(tagged).collect::<Vec<_>>(),
+    )
 }
 
-fn oci_files<'a>(world: &'a World, image: &ImageValue, names: &[String]) -> Result<Vec<ArchiveFile<'a>>, OpError> {
+fn oci_files<'a>(
+    world: &'a World,
+    image: &ImageValue,
+    names: &[String],
+) -> Result<Vec<ArchiveFile<'a>>, OpError> {
     let mut layers = Vec::new();
     for layer in &image.state.layers {
         let packed = compressed(world, layer)?;
@@ -65,7 +91,13 @@ fn oci_files<'a>(world: &'a World, image: &ImageValue, names: &[String]) -> Resu
 }
 
 /// Writes an image to `dest`: whole, or not at all.
-pub fn write(world: &World, image: &ImageValue, names: &[String], format: Format, dest: &Path) -> Result<(), OpError> {
+pub fn write(
+    world: &World,
+    image: &ImageValue,
+    names: &[String],
+    format: Format,
+    dest: &Path,
+) -> Result<(), OpError> {
     match format {
         Format::DockerArchive => archive(&docker_files(world, image, names), dest),
         Format::OciArchive => archive(&oci_files(world, image, names)?, dest),
@@ -75,24 +107,36 @@ pub fn write(world: &World, image: &ImageValue, names: &[String], format: Format
     }
 }
 
-fn to_file(dest: &Path, fill: impl FnOnce(&mut dyn io::Write) -> Result<(), OpError>) -> Result<(), OpError> {
+fn to_file(
+    dest: &Path,
+    fill: impl FnOnce(&mut dyn io::Write) -> Result<(), OpError>,
+) -> Result<(), OpError> {
     if dest == Path::new("-") {
         let mut out = io::BufWriter::with_capacity(1 << 20, io::stdout().lock());
         fill(&mut out)?;
         return out.flush().map_err(failed("write", dest));
     }
-    let parent = dest.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = dest
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let file = tempfile::NamedTempFile::new_in(parent).map_err(failed("write", dest))?;
     let mut out = io::BufWriter::with_capacity(1 << 20, file);
     fill(&mut out)?;
-    let file = out.into_inner().map_err(|error| failed("write", dest)(error.into_error()))?;
-    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644)).map_err(|error| failed("write", dest)(error.into()))?;
-    file.persist(dest).map_err(|error| failed("write", dest)(error.error))?;
+    let file = out
+        .into_inner()
+        .map_err(|error| failed("write", dest)(error.into_error()))?;
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644))
+        .map_err(|error| failed("write", dest)(error.into()))?;
+    file.persist(dest)
+        .map_err(|error| failed("write", dest)(error.error))?;
     Ok(())
 }
 
 fn archive(files: &[ArchiveFile<'_>], dest: &Path) -> Result<(), OpError> {
-    to_file(dest, |out| write_archive(files, out).map_err(failed("write", dest)))
+    to_file(dest, |out| {
+        write_archive(files, out).map_err(failed("write", dest))
+    })
 }
 
 fn folder(files: &[ArchiveFile<'_>], dest: &Path) -> Result<(), OpError> {
@@ -101,7 +145,9 @@ fn folder(files: &[ArchiveFile<'_>], dest: &Path) -> Result<(), OpError> {
         std::fs::create_dir_all(path.parent().unwrap_or(dest)).map_err(failed("make", dest))?;
         to_file(&path, |out| {
             let mut reader = (file.open)().map_err(failed("read", &path))?;
-            io::copy(&mut reader, out).map(drop).map_err(failed("write", &path))
+            io::copy(&mut reader, out)
+                .map(drop)
+                .map_err(failed("write", &path))
         })?;
     }
     Ok(())
@@ -115,10 +161,14 @@ fn flat(world: &World, image: &ImageValue, out: &mut dyn io::Write) -> Result<()
     let mut origins = HashMap::new();
     for entry in tree.entries() {
         if let Node::File { size, .. } = entry.node {
-            origins.insert(entry.path.clone(), origin_in_layers(world, layers, &view, &entry.path, size)?);
+            origins.insert(
+                entry.path.clone(),
+                origin_in_layers(world, layers, &view, &entry.path, size)?,
+            );
         }
     }
-    write_layer(&tree, &mut Contents::new(world, origins), out).map_err(|error| OpError::failed(&error))?;
+    write_layer(&tree, &mut Contents::new(world, origins), out)
+        .map_err(|error| OpError::failed(&error))?;
     Ok(())
 }
 
@@ -128,13 +178,23 @@ fn files(world: &World, image: &ImageValue, dest: &Path) -> Result<(), OpError> 
     let mut tar = tempfile::tempfile().map_err(failed("write", dest))?;
     flat(world, image, &mut tar)?;
     io::Seek::rewind(&mut tar).map_err(failed("read", dest))?;
-    tbuild_store_local::unpack_layer(io::BufReader::with_capacity(1 << 20, tar), dest).map_err(|error| OpError::failed(&error))
+    tbuild_store_local::unpack_layer(io::BufReader::with_capacity(1 << 20, tar), dest)
+        .map_err(|error| OpError::failed(&error))
 }
 
 /// Hands an image to the Docker Engine at `host`, or at its usual place.
-pub async fn load(world: Arc<World>, image: ImageValue, names: Vec<String>, host: Option<String>) -> Result<(), OpError> {
+pub async fn load(
+    world: Arc<World>,
+    image: ImageValue,
+    names: Vec<String>,
+    host: Option<String>,
+) -> Result<(), OpError> {
     let unreachable = |error: tbuild_docker::DockerError| {
-        let failed = if error.is_unreachable() { OpError::unreachable(&error) } else { OpError::failed(&error) };
+        let failed = if error.is_unreachable() {
+            OpError::unreachable(&error)
+        } else {
+            OpError::failed(&error)
+        };
         error.hints().into_iter().fold(failed, OpError::hint)
     };
     let engine = DockerEngine::connect(host.as_deref()).map_err(unreachable)?;
@@ -144,7 +204,9 @@ pub async fn load(world: Arc<World>, image: ImageValue, names: Vec<String>, host
         let files = docker_files(&world, &image, &names);
         {
             let mut out = io::BufWriter::with_capacity(1 << 20, &mut file);
-            write_archive(&files, &mut out).and_then(|()| out.flush()).map_err(|error| OpError::internal(&error))?;
+            write_archive(&files, &mut out)
+                .and_then(|()| out.flush())
+                .map_err(|error| OpError::internal(&error))?;
         }
         io::Seek::rewind(&mut file).map_err(|error| OpError::internal(&error))?;
         Ok(file)
@@ -158,8 +220,12 @@ pub async fn load(world: Arc<World>, image: ImageValue, names: Vec<String>, host
 pub fn tree(world: &World, tree: &crate::TreeValue, dest: &Path) -> Result<(), OpError> {
     std::fs::create_dir_all(dest).map_err(failed("make", dest))?;
     let layer = crate::artifact::layer_of(world, tree)?;
-    let blob = world.store.open_blob(&layer.as_uncompressed_blob())?.ok_or_else(|| OpError::Internal {
-        message: format!("layer {layer} is not in the store"),
-    })?;
-    tbuild_store_local::unpack_layer(io::BufReader::with_capacity(1 << 20, blob), dest).map_err(|error| OpError::failed(&error))
+    let blob = world
+        .store
+        .open_blob(&layer.as_uncompressed_blob())?
+        .ok_or_else(|| OpError::Internal {
+            message: format!("layer {layer} is not in the store"),
+        })?;
+    tbuild_store_local::unpack_layer(io::BufReader::with_capacity(1 << 20, blob), dest)
+        .map_err(|error| OpError::failed(&error))
 }

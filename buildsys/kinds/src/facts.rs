@@ -51,13 +51,21 @@ pub(crate) struct Facts {
 }
 
 /// The facts about `path` in `layers`.
-pub(crate) fn destination(world: &World, layers: &[LayerRef], path: &TreePath) -> Result<Facts, OpError> {
-    Question::of_layers(FACTS, layers).about(path.as_bytes()).answer(world, || look(world, layers, path))
+pub(crate) fn destination(
+    world: &World,
+    layers: &[LayerRef],
+    path: &TreePath,
+) -> Result<Facts, OpError> {
+    Question::of_layers(FACTS, layers)
+        .about(path.as_bytes())
+        .answer(world, || look(world, layers, path))
 }
 
 fn look(world: &World, layers: &[LayerRef], path: &TreePath) -> Result<Facts, OpError> {
     let view = world.rootfs(layers)?;
-    let resolved = view.resolve(path, true).map_err(|error| OpError::failed(&error))?;
+    let resolved = view
+        .resolve(path, true)
+        .map_err(|error| OpError::failed(&error))?;
     let found = match &resolved.entry {
         None => Found::Nothing,
         Some(entry) if entry.is_directory() => Found::Folder,
@@ -72,11 +80,20 @@ fn look(world: &World, layers: &[LayerRef], path: &TreePath) -> Result<Facts, Op
             _ => break,
         }
     }
-    Ok(Facts { path: text(&resolved.path)?, found, folders })
+    Ok(Facts {
+        path: text(&resolved.path)?,
+        found,
+        folders,
+    })
 }
 
 fn folder(entry: &Entry) -> Result<Folder, OpError> {
-    Ok(Folder { path: text(&entry.path)?, mode: entry.mode, uid: entry.uid, gid: entry.gid })
+    Ok(Folder {
+        path: text(&entry.path)?,
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+    })
 }
 
 fn text(path: &TreePath) -> Result<String, OpError> {
@@ -98,9 +115,12 @@ impl Facts {
             Found::Other => "a file",
         };
         let mut lines = vec![format!("/{} {found}", self.path)];
-        lines.extend(
-            self.folders.iter().map(|folder| format!("/{} {:o} {}:{}", folder.path, folder.mode, folder.uid, folder.gid)),
-        );
+        lines.extend(self.folders.iter().map(|folder| {
+            format!(
+                "/{} {:o} {}:{}",
+                folder.path, folder.mode, folder.uid, folder.gid
+            )
+        }));
         lines
     }
 
@@ -111,7 +131,10 @@ impl Facts {
         let mut at = TreePath::root();
         for part in path.components() {
             at = at.join(part);
-            let there = self.folders.iter().find(|folder| folder.path.as_bytes() == at.as_bytes());
+            let there = self
+                .folders
+                .iter()
+                .find(|folder| folder.path.as_bytes() == at.as_bytes());
             let mut entry = Entry::new(at.clone(), 0o755, Node::Directory);
             (entry.uid, entry.gid) = owner;
             if let Some(folder) = there {

@@ -28,7 +28,8 @@ impl Filter {
         let mut folders: BTreeSet<TreePath> = BTreeSet::new();
         for entry in tree.entries() {
             let path = entry.path.as_bytes();
-            let wanted = (self.include.is_empty() || include.matches(path)) && !exclude.matches(path);
+            let wanted =
+                (self.include.is_empty() || include.matches(path)) && !exclude.matches(path);
             if wanted {
                 let mut folder = entry.path.parent();
                 while let Some(path) = folder.filter(|path| !path.is_root()) {
@@ -41,7 +42,11 @@ impl Filter {
             }
         }
         let have: BTreeSet<TreePath> = kept.iter().map(|entry| entry.path.clone()).collect();
-        kept.extend(folders.difference(&have).filter_map(|path| tree.get(path).cloned()));
+        kept.extend(
+            folders
+                .difference(&have)
+                .filter_map(|path| tree.get(path).cloned()),
+        );
         Tree::new(kept).map_err(|error| OpError::internal(&error))
     }
 }

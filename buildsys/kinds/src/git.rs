@@ -38,7 +38,10 @@ struct Fetched {
 
 impl Checkout {
     fn lock_path(&self) -> PathBuf {
-        self.world.project.join("lockfiles").join(file_name(Kind::Git, &self.name))
+        self.world
+            .project
+            .join("lockfiles")
+            .join(file_name(Kind::Git, &self.name))
     }
 
     /// The commit: as locked, or as the revision names it now.
@@ -46,36 +49,61 @@ impl Checkout {
         let path = self.lock_path();
         let locked = std::fs::read_to_string(&path).ok().filter(|_| !self.update);
         if let Some(text) = locked {
-            let lock = GitLock::parse(&path.display().to_string(), &text)
-                .map_err(|error| OpError::Lock { message: error.to_string(), hints: Vec::new() })?;
+            let lock = GitLock::parse(&path.display().to_string(), &text).map_err(|error| {
+                OpError::Lock {
+                    message: error.to_string(),
+                    hints: Vec::new(),
+                }
+            })?;
             if lock.url == self.url && lock.rev == self.rev {
                 return Ok(lock.commit);
             }
         }
-        let refusal = if self.world.frozen { Some("--frozen") } else { self.world.offline.then_some("--offline") };
+        let refusal = if self.world.frozen {
+            Some("--frozen")
+        } else {
+            self.world.offline.then_some("--offline")
+        };
         if let Some(flag) = refusal {
-            let message = format!("source {} is not locked, and {flag} refuses to resolve it", self.name);
-            return Err(OpError::Lock { message, hints: Vec::new() });
+            let message = format!(
+                "source {} is not locked, and {flag} refuses to resolve it",
+                self.name
+            );
+            return Err(OpError::Lock {
+                message,
+                hints: Vec::new(),
+            });
         }
         cx.notice(format!("resolving {} of {}", self.rev, self.url));
         let git = Git::new("git", &self.world.machine.git_env);
-        git.resolve(&self.url, &self.rev, self.world.store.as_ref()).map_err(|error| self.failure(&error))
+        git.resolve(&self.url, &self.rev, self.world.store.as_ref())
+            .map_err(|error| self.failure(&error))
     }
 
     fn failure(&self, error: &dyn std::error::Error) -> OpError {
-        OpError::unreachable(error).hint(format!("take a folder instead: --source {}=PATH", self.name))
+        OpError::unreachable(error).hint(format!(
+            "take a folder instead: --source {}=PATH",
+            self.name
+        ))
     }
 }
 
 /// Keeps the files of a checkout as a layer.
-fn keep(world: &World, folder: &std::path::Path) -> Result<(LayerRef, tbuild_digest::TreeDigest), OpError> {
+fn keep(
+    world: &World,
+    folder: &std::path::Path,
+) -> Result<(LayerRef, tbuild_digest::TreeDigest), OpError> {
     let all = |_: &tbuild_tree::TreePath, _: bool| Verdict::Keep;
-    let scan = scan(&world.store, folder, &Sha256::of(b"git"), &all, 1).map_err(|error| OpError::failed(&error))?;
+    let scan = scan(&world.store, folder, &Sha256::of(b"git"), &all, 1)
+        .map_err(|error| OpError::failed(&error))?;
     let place = Place::Folder(folder.to_owned());
     let mut origins = HashMap::new();
     for entry in scan.tree.entries() {
         if let Node::File { size, .. } = entry.node {
-            origins.insert(entry.path.clone(), origin(world, &place, &entry.path, size)?);
+            origins.insert(
+                entry.path.clone(),
+                origin(world, &place, &entry.path, size)?,
+            );
         }
     }
     let layer = store_layer(world, &scan.tree, &mut Contents::new(world, origins))?;
@@ -90,8 +118,15 @@ impl Op for Checkout {
 
     async fn prepare(&self, cx: &Context, _: &[Output]) -> Result<Prepared, OpError> {
         let commit = tokio::task::block_in_place(|| self.commit(cx))?;
-        let manifest = KeyManifest::new("source.git/1").text("url", &self.url).text("commit", &commit);
-        Ok(Prepared::Action(Work { manifest, impure: Vec::new(), force: false, state: Box::new(commit) }))
+        let manifest = KeyManifest::new("source.git/1")
+            .text("url", &self.url)
+            .text("commit", &commit);
+        Ok(Prepared::Action(Work {
+            manifest,
+            impure: Vec::new(),
+            force: false,
+            state: Box::new(commit),
+        }))
     }
 
     async fn run(
@@ -100,35 +135,59 @@ impl Op for Checkout {
         _: &[Output],
         state: Box<dyn Any + Send + Sync>,
     ) -> Result<serde_json::Value, OpError> {
-        let commit = *state
-            .downcast::<String>()
-            .map_err(|_| OpError::Internal { message: "a source's state is another's".to_owned() })?;
+        let commit = *state.downcast::<String>().map_err(|_| OpError::Internal {
+            message: "a source's state is another's".to_owned(),
+        })?;
         let (world, url) = (Arc::clone(&self.world), self.url.clone());
         let git = Git::new("git", &self.world.machine.git_env);
         let asked = commit.clone();
         let name = self.name.clone();
         let (layer, tree) = blocking(move || {
-            let checkout = git.fetch(&url, &asked, world.store.as_ref()).map_err(|error| {
-                OpError::unreachable(&error).hint(format!("take a folder instead: --source {name}=PATH"))
-            })?;
+            let checkout = git
+                .fetch(&url, &asked, world.store.as_ref())
+                .map_err(|error| {
+                    OpError::unreachable(&error)
+                        .hint(format!("take a folder instead: --source {name}=PATH"))
+                })?;
             keep(&world, checkout.folder())
         })
         .await?;
         if !self.world.frozen {
-            let lock = GitLock { url: self.url.clone(), rev: self.rev.clone(), commit, tree: Some(tree) };
+            let lock = GitLock {
+                url: self.url.clone(),
+                rev: self.rev.clone(),
+                commit,
+                tree: Some(tree),
+            };
             crate::base::write(&self.lock_path(), &lock.to_text())?;
         }
         serde_json::to_value(Fetched { layer }).map_err(|error| OpError::internal(&error))
     }
 
-    async fn complete(&self, _: &Context, _: &[Output], result: &serde_json::Value) -> Result<Option<Output>, OpError> {
-        let Ok(fetched) = Fetched::deserialize(result) else { return Ok(None) };
+    async fn complete(
+        &self,
+        _: &Context,
+        _: &[Output],
+        result: &serde_json::Value,
+    ) -> Result<Option<Output>, OpError> {
+        let Ok(fetched) = Fetched::deserialize(result) else {
+            return Ok(None);
+        };
         if !self.world.has_layer(&fetched.layer)? {
             return Ok(None);
         }
         let index = self.world.index(&fetched.layer.diff_id)?;
-        let tree = if self.filter.is_all() { Arc::clone(index.tree()) } else { Arc::new(self.filter.apply(index.tree())?) };
+        let tree = if self.filter.is_all() {
+            Arc::clone(index.tree())
+        } else {
+            Arc::new(self.filter.apply(index.tree())?)
+        };
         let digest = tree.digest();
-        Ok(Some(Output::new(TreeValue { tree, digest, place: Place::Layer(fetched.layer.diff_id), scan: None })))
+        Ok(Some(Output::new(TreeValue {
+            tree,
+            digest,
+            place: Place::Layer(fetched.layer.diff_id),
+            scan: None,
+        })))
     }
 }

@@ -42,7 +42,8 @@ fn name(of: &str) -> String {
 /// The compressed form of `layer`, if it is in the store.
 pub(crate) fn known_layer(world: &World, layer: &LayerRef) -> Result<Option<Compressed>, OpError> {
     let kept = world.store.reference(LAYERS, &name(&layer.diff_id.hex()))?;
-    let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Compressed>(&bytes).ok()) else {
+    let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Compressed>(&bytes).ok())
+    else {
         return Ok(None);
     };
     Ok((world.store.blob_size(&kept.digest)? == Some(kept.size)).then_some(kept))
@@ -57,9 +58,11 @@ pub(crate) fn compressed(world: &World, layer: &LayerRef) -> Result<Compressed, 
     }
     let _once = store.lock(&format!("gzip-{}", layer.diff_id.hex()))?;
     let io = |error: std::io::Error| OpError::internal(&error);
-    let blob = store.open_blob(&layer.diff_id.as_uncompressed_blob())?.ok_or_else(|| OpError::Internal {
-        message: format!("layer {} is not in the store", layer.diff_id),
-    })?;
+    let blob = store
+        .open_blob(&layer.diff_id.as_uncompressed_blob())?
+        .ok_or_else(|| OpError::Internal {
+            message: format!("layer {} is not in the store", layer.diff_id),
+        })?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut chunks = Chunker::new(BufReader::with_capacity(1 << 20, blob));
     let mut writer = store.blob_writer()?;
@@ -84,7 +87,11 @@ pub(crate) fn compressed(world: &World, layer: &LayerRef) -> Result<Compressed, 
     }
     let (digest, size) = writer.commit(None)?;
     for (piece, offset, length) in fresh {
-        let member = Member { blob: digest, offset, size: length };
+        let member = Member {
+            blob: digest,
+            offset,
+            size: length,
+        };
         put(world, MEMBERS, &name(&piece.hex()), &member)?;
     }
     let compressed = Compressed { digest, size };
@@ -98,13 +105,19 @@ fn put(world: &World, space: &str, name: &str, value: &impl Serialize) -> Result
 }
 
 /// The members of the pieces, in order.
-fn compress_batch(world: &World, batch: &[Vec<u8>], threads: usize) -> Result<Vec<(Sha256, Vec<u8>)>, OpError> {
+fn compress_batch(
+    world: &World,
+    batch: &[Vec<u8>],
+    threads: usize,
+) -> Result<Vec<(Sha256, Vec<u8>)>, OpError> {
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Sha256, Vec<u8>)>, OpError> {
         let mut done = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(chunk) = batch.get(at) else { return Ok(done) };
+            let Some(chunk) = batch.get(at) else {
+                return Ok(done);
+            };
             let digest = Sha256::of(chunk);
             let member = match known(world, &digest)? {
                 Some(member) => member,
@@ -115,7 +128,9 @@ fn compress_batch(world: &World, batch: &[Vec<u8>], threads: usize) -> Result<Ve
     };
     let mut all = Vec::with_capacity(batch.len());
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads.min(batch.len())).map(|_| scope.spawn(work)).collect();
+        let threads: Vec<_> = (0..threads.min(batch.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
         for thread in threads {
             match thread.join() {
                 Ok(Ok(done)) => all.extend(done),
@@ -126,7 +141,10 @@ fn compress_batch(world: &World, batch: &[Vec<u8>], threads: usize) -> Result<Ve
         Ok::<(), OpError>(())
     })?;
     all.sort_by_key(|(at, ..)| *at);
-    Ok(all.into_iter().map(|(_, digest, member)| (digest, member)).collect())
+    Ok(all
+        .into_iter()
+        .map(|(_, digest, member)| (digest, member))
+        .collect())
 }
 
 /// The member of a piece that was compressed before, if its blob is still here.
@@ -135,8 +153,12 @@ fn known(world: &World, piece: &Sha256) -> Result<Option<Vec<u8>>, OpError> {
     let Some(member) = kept.and_then(|bytes| serde_json::from_slice::<Member>(&bytes).ok()) else {
         return Ok(None);
     };
-    let Some(mut blob) = world.store.open_blob(&member.blob)? else { return Ok(None) };
+    let Some(mut blob) = world.store.open_blob(&member.blob)? else {
+        return Ok(None);
+    };
     let mut bytes = Vec::with_capacity(usize::try_from(member.size).unwrap_or(0));
-    let read = blob.seek(SeekFrom::Start(member.offset)).and_then(|_| blob.take(member.size).read_to_end(&mut bytes));
+    let read = blob
+        .seek(SeekFrom::Start(member.offset))
+        .and_then(|_| blob.take(member.size).read_to_end(&mut bytes));
     Ok((read.is_ok() && bytes.len() as u64 == member.size).then_some(bytes))
 }

@@ -31,7 +31,11 @@ impl Image {
             config.config.labels.insert(name.clone(), value.clone());
         }
         let bytes = config.to_bytes();
-        ImageValue { id: BlobDigest::of(&bytes), config: bytes.into(), state }
+        ImageValue {
+            id: BlobDigest::of(&bytes),
+            config: bytes.into(),
+            state,
+        }
     }
 }
 

@@ -37,7 +37,10 @@ pub mod export;
 pub mod pipeline;
 
 pub use deploy::helm_program;
-pub use recipe::{Nodes, Show};
 pub use listing::{FileChange, compare as compare_listings, read as read_listing};
-pub use value::{ChartValue, FileValue, ImageValue, LayerRef, Place, PushValue, ReleaseValue, StateValue, TreeValue};
+pub use recipe::{Nodes, Show};
+pub use value::{
+    ChartValue, FileValue, ImageValue, LayerRef, Place, PushValue, ReleaseValue, StateValue,
+    TreeValue,
+};
 pub use world::{Machine, World};

@@ -36,10 +36,20 @@ pub(crate) fn keep(store: &dyn Store, digest: &TreeDigest, tree: &Tree) -> Resul
         let _infallible = write!(text, "{:o} {}:{} ", entry.mode, entry.uid, entry.gid);
         let _infallible = match &entry.node {
             Node::File { digest, .. } => write!(text, "file {digest:?}"),
-            Node::Symlink { target } => write!(text, "link {}", String::from_utf8_lossy(target).replace(' ', "\u{2423}")),
-            Node::Hardlink { target } => write!(text, "hardlink {}", target.to_string().replace(' ', "\u{2423}")),
+            Node::Symlink { target } => write!(
+                text,
+                "link {}",
+                String::from_utf8_lossy(target).replace(' ', "\u{2423}")
+            ),
+            Node::Hardlink { target } => write!(
+                text,
+                "hardlink {}",
+                target.to_string().replace(' ', "\u{2423}")
+            ),
             Node::Directory => write!(text, "folder -"),
-            Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => write!(text, "device {major}:{minor}"),
+            Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => {
+                write!(text, "device {major}:{minor}")
+            }
             Node::Fifo => write!(text, "fifo -"),
             Node::Whiteout => write!(text, "whiteout -"),
         };
@@ -58,14 +68,24 @@ pub struct Line {
 }
 
 /// Reads a listing; none if it was not kept.
-pub fn read(store: &dyn Store, digest: &TreeDigest) -> Result<Option<BTreeMap<String, Line>>, StoreError> {
-    let Some(bytes) = store.reference(LISTING, &digest.hex())? else { return Ok(None) };
+pub fn read(
+    store: &dyn Store,
+    digest: &TreeDigest,
+) -> Result<Option<BTreeMap<String, Line>>, StoreError> {
+    let Some(bytes) = store.reference(LISTING, &digest.hex())? else {
+        return Ok(None);
+    };
     let text = String::from_utf8_lossy(&bytes);
     let mut lines = BTreeMap::new();
     for line in text.lines() {
         let mut words = line.splitn(5, ' ');
         let mut word = || words.next().unwrap_or_default().to_owned();
-        let parsed = Line { mode: word(), owner: word(), kind: word(), content: word() };
+        let parsed = Line {
+            mode: word(),
+            owner: word(),
+            kind: word(),
+            content: word(),
+        };
         lines.insert(word(), parsed);
     }
     Ok(Some(lines))
@@ -74,14 +94,25 @@ pub fn read(store: &dyn Store, digest: &TreeDigest) -> Result<Option<BTreeMap<St
 /// The differences between two listings, by path.
 pub fn compare(old: &BTreeMap<String, Line>, new: &BTreeMap<String, Line>) -> Vec<FileChange> {
     let mut changes = Vec::new();
-    let mut add = |path: &String, what: String| changes.push(FileChange { path: path.clone(), what });
+    let mut add = |path: &String, what: String| {
+        changes.push(FileChange {
+            path: path.clone(),
+            what,
+        })
+    };
     for (path, line) in new {
         match old.get(path) {
             None => add(path, "added".to_owned()),
-            Some(before) if before.kind != line.kind => add(path, format!("{} -> {}", before.kind, line.kind)),
+            Some(before) if before.kind != line.kind => {
+                add(path, format!("{} -> {}", before.kind, line.kind))
+            }
             Some(before) if before.content != line.content => add(path, "content".to_owned()),
-            Some(before) if before.mode != line.mode => add(path, format!("mode {} -> {}", before.mode, line.mode)),
-            Some(before) if before.owner != line.owner => add(path, format!("owner {} -> {}", before.owner, line.owner)),
+            Some(before) if before.mode != line.mode => {
+                add(path, format!("mode {} -> {}", before.mode, line.mode))
+            }
+            Some(before) if before.owner != line.owner => {
+                add(path, format!("owner {} -> {}", before.owner, line.owner))
+            }
             Some(_) => {}
         }
     }

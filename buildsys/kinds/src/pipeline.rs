@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tbuild_config::{Base, Config, Image, Kind, Network, NodeRef, Source, SourceOrigin, ToolOrigin, TreeInput, TreeRef};
+use tbuild_config::{
+    Base, Config, Image, Kind, Network, NodeRef, Source, SourceOrigin, ToolOrigin, TreeInput,
+    TreeRef,
+};
 use tbuild_dockerfile::Platform;
 use tbuild_fetch::BaseSpec;
 use tbuild_graph::{NodeId, NodeKind};
@@ -34,9 +37,20 @@ pub struct Pipeline<'a> {
 impl<'a> Pipeline<'a> {
     /// A pipeline of `config`. `show` renders findings about Dockerfiles.
     pub fn new(world: &'a Arc<World>, config: &'a Config, show: Show) -> Self {
-        let registry = config.project.registry.as_ref().map(|registry| registry.value.clone());
+        let registry = config
+            .project
+            .registry
+            .as_ref()
+            .map(|registry| registry.value.clone());
         let client = Arc::new(RegistryClient::new(world.machine.registry.clone()));
-        Self { world, config, show, registry, client, update: BTreeSet::new() }
+        Self {
+            world,
+            config,
+            show,
+            registry,
+            client,
+            update: BTreeSet::new(),
+        }
     }
 
     /// The node that `wanted` names, added with all that it needs.
@@ -56,7 +70,9 @@ impl<'a> Pipeline<'a> {
             Kind::Task => self.task(graph, name),
             Kind::Tool => self.tool(graph, name),
             Kind::Target => self.target(graph, name),
-            _ => Err(OpError::usage(format!("{wanted} is not something to realise"))),
+            _ => Err(OpError::usage(format!(
+                "{wanted} is not something to realise"
+            ))),
         }
     }
 
@@ -65,13 +81,22 @@ impl<'a> Pipeline<'a> {
     }
 
     fn target(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
-        let target = self.config.targets.get(name).ok_or_else(|| Self::missing("target", name))?;
+        let target = self
+            .config
+            .targets
+            .get(name)
+            .ok_or_else(|| Self::missing("target", name))?;
         let mut needs = Vec::new();
         for need in &target.needs {
             needs.push(self.node(graph, &need.value)?);
         }
         let node = graph
-            .add(NodeKind::Target, format!("target:{name}"), Vec::new(), Box::new(Target))
+            .add(
+                NodeKind::Target,
+                format!("target:{name}"),
+                Vec::new(),
+                Box::new(Target),
+            )
             .map_err(|error| defect(&error))?;
         for need in needs {
             graph.order(node, need);
@@ -79,18 +104,42 @@ impl<'a> Pipeline<'a> {
         Ok(node)
     }
 
-    fn folder(&self, graph: &mut Nodes, name: String, path: PathBuf, filter: Filter, ignore: Vec<PathBuf>) -> Result<NodeId, OpError> {
+    fn folder(
+        &self,
+        graph: &mut Nodes,
+        name: String,
+        path: PathBuf,
+        filter: Filter,
+        ignore: Vec<PathBuf>,
+    ) -> Result<NodeId, OpError> {
         if let Some(node) = graph.find(&name) {
             return Ok(node);
         }
-        let folder = Folder { world: Arc::clone(self.world), path, ignore, filter, what: name.clone() };
-        graph.add(NodeKind::Source, name, vec![], Box::new(folder)).map_err(|error| defect(&error))
+        let folder = Folder {
+            world: Arc::clone(self.world),
+            path,
+            ignore,
+            filter,
+            what: name.clone(),
+        };
+        graph
+            .add(NodeKind::Source, name, vec![], Box::new(folder))
+            .map_err(|error| defect(&error))
     }
 
     fn source(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
-        let source: &Source = self.config.sources.get(name).ok_or_else(|| Self::missing("source", name))?;
-        let values = |list: &[tbuild_config::Spanned<String>]| list.iter().map(|one| one.value.clone()).collect();
-        let filter = Filter { include: values(&source.include), exclude: values(&source.exclude) };
+        let source: &Source = self
+            .config
+            .sources
+            .get(name)
+            .ok_or_else(|| Self::missing("source", name))?;
+        let values = |list: &[tbuild_config::Spanned<String>]| {
+            list.iter().map(|one| one.value.clone()).collect()
+        };
+        let filter = Filter {
+            include: values(&source.include),
+            exclude: values(&source.exclude),
+        };
         let node = format!("source:{name}");
         match &source.origin {
             SourceOrigin::Path(path) => {
@@ -106,15 +155,24 @@ impl<'a> Pipeline<'a> {
                     filter,
                     update: self.update.contains(&node),
                 };
-                graph.add(NodeKind::Source, node, vec![], Box::new(op)).map_err(|error| defect(&error))
+                graph
+                    .add(NodeKind::Source, node, vec![], Box::new(op))
+                    .map_err(|error| defect(&error))
             }
-            SourceOrigin::Url { .. } => Err(OpError::usage(format!("source {name}: url sources are not supported yet"))
-                .hint("use a folder or a git revision")),
+            SourceOrigin::Url { .. } => Err(OpError::usage(format!(
+                "source {name}: url sources are not supported yet"
+            ))
+            .hint("use a folder or a git revision")),
         }
     }
 
     /// The image that `FROM name` starts from: an image of the project, a base, or one of a registry.
-    pub(crate) fn base(&mut self, graph: &mut Nodes, name: &str, platform: &Platform) -> Result<NodeId, OpError> {
+    pub(crate) fn base(
+        &mut self,
+        graph: &mut Nodes,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<NodeId, OpError> {
         if self.config.images.contains_key(name) {
             return self.node(graph, &NodeRef::new(Kind::Image, name));
         }
@@ -122,16 +180,30 @@ impl<'a> Pipeline<'a> {
         if let Some(node) = graph.find(&node) {
             return Ok(node);
         }
-        let Some(base) = self.config.bases.get(name).cloned().or_else(|| distribution(name)) else {
+        let Some(base) = self
+            .config
+            .bases
+            .get(name)
+            .cloned()
+            .or_else(|| distribution(name))
+        else {
             return self.pulled(graph, name, platform);
         };
         let platform = base.platform.clone().unwrap_or_else(|| platform.clone());
         let variant = Some(platform.variant.as_str()).filter(|variant| !variant.is_empty());
         let architecture = BaseSpec::debian_architecture(&platform.architecture, variant)
-            .ok_or_else(|| OpError::usage(format!("base {name}: no distribution is made for {platform}")))?;
+            .ok_or_else(|| {
+                OpError::usage(format!(
+                    "base {name}: no distribution is made for {platform}"
+                ))
+            })?;
         let distribution = base.distribution.value.clone();
         let keyring = base.keyring.as_ref().map_or_else(
-            || PathBuf::from(format!("/usr/share/keyrings/{distribution}-archive-keyring.gpg")),
+            || {
+                PathBuf::from(format!(
+                    "/usr/share/keyrings/{distribution}-archive-keyring.gpg"
+                ))
+            },
             |keyring| self.world.resolve(Path::new(&keyring.value)),
         );
         let op = Packages {
@@ -149,34 +221,62 @@ impl<'a> Pipeline<'a> {
             keyring,
             update: self.update.contains(&node),
         };
-        graph.add(NodeKind::Base, node, vec![], Box::new(op)).map_err(|error| defect(&error))
+        graph
+            .add(NodeKind::Base, node, vec![], Box::new(op))
+            .map_err(|error| defect(&error))
     }
 
     fn image(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
         let config = self.config;
-        let image: &Image = config.images.get(name).ok_or_else(|| Self::missing("image", name))?;
+        let image: &Image = config
+            .images
+            .get(name)
+            .ok_or_else(|| Self::missing("image", name))?;
         let file = image
             .dockerfiles(name)
             .into_iter()
             .find(|file| self.world.resolve(Path::new(file)).exists())
-            .ok_or_else(|| OpError::usage(format!("image {name} has no Dockerfile: {} is not there", image.dockerfiles(name).join(" or "))))?;
+            .ok_or_else(|| {
+                OpError::usage(format!(
+                    "image {name} has no Dockerfile: {} is not there",
+                    image.dockerfiles(name).join(" or ")
+                ))
+            })?;
         let path = self.world.resolve(Path::new(&file));
         let text = std::fs::read_to_string(&path)
             .map_err(|error| OpError::usage(format!("cannot read {}: {error}", path.display())))?;
-        let text = if file.ends_with(".hbs") { render(&file, &text, &image.values)? } else { text };
-        let platform = image.platforms.first().cloned().unwrap_or_else(|| self.platform());
+        let text = if file.ends_with(".hbs") {
+            render(&file, &text, &image.values)?
+        } else {
+            text
+        };
+        let platform = image
+            .platforms
+            .first()
+            .cloned()
+            .unwrap_or_else(|| self.platform());
         let recipe = Recipe {
             name: name.to_owned(),
             file,
             text,
             target: image.target.as_ref().map(|target| target.value.clone()),
-            args: image.args.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect(),
+            args: image
+                .args
+                .iter()
+                .map(|(name, value)| (name.clone(), value.value.clone()))
+                .collect(),
             platform: platform.clone(),
             labels: Vec::new(),
             no_cache: false,
         };
         let (world, show) = (self.world, Arc::clone(&self.show));
-        let mut names = ImageNames { pipeline: self, name, image, dockerfile: path, platform };
+        let mut names = ImageNames {
+            pipeline: self,
+            name,
+            image,
+            dockerfile: path,
+            platform,
+        };
         recipe.add(world, graph, &mut names, &show)
     }
 
@@ -187,7 +287,10 @@ impl<'a> Pipeline<'a> {
 
     fn artifact(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
         let config = self.config;
-        let artifact = config.artifacts.get(name).ok_or_else(|| Self::missing("artifact", name))?;
+        let artifact = config
+            .artifacts
+            .get(name)
+            .ok_or_else(|| Self::missing("artifact", name))?;
         let mut inputs = vec![self.node(graph, &NodeRef::new(Kind::Image, &artifact.image.value))?];
         for (input, tree) in &artifact.inputs {
             inputs.push(self.tree(graph, &format!("artifact:{name}/{input}"), tree)?);
@@ -196,18 +299,38 @@ impl<'a> Pipeline<'a> {
             world: Arc::clone(self.world),
             inputs: artifact.inputs.keys().cloned().collect(),
             argv: artifact.run.argv(),
-            env: artifact.env.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect(),
-            outputs: artifact.outputs.iter().map(|output| output.value.clone()).collect(),
+            env: artifact
+                .env
+                .iter()
+                .map(|(name, value)| (name.clone(), value.value.clone()))
+                .collect(),
+            outputs: artifact
+                .outputs
+                .iter()
+                .map(|output| output.value.clone())
+                .collect(),
             network: artifact.network == Network::Host,
         };
-        graph.add(NodeKind::Artifact, format!("artifact:{name}"), inputs, Box::new(op)).map_err(|error| defect(&error))
+        graph
+            .add(
+                NodeKind::Artifact,
+                format!("artifact:{name}"),
+                inputs,
+                Box::new(op),
+            )
+            .map_err(|error| defect(&error))
     }
 
     /// A tree, or a part of one.
     fn tree(&mut self, graph: &mut Nodes, of: &str, input: &TreeInput) -> Result<NodeId, OpError> {
         let whole = self.tree_ref(graph, of, &input.from.value)?;
-        let values = |list: &[tbuild_config::Spanned<String>]| list.iter().map(|one| one.value.clone()).collect();
-        let filter = Filter { include: values(&input.include), exclude: values(&input.exclude) };
+        let values = |list: &[tbuild_config::Spanned<String>]| {
+            list.iter().map(|one| one.value.clone()).collect()
+        };
+        let filter = Filter {
+            include: values(&input.include),
+            exclude: values(&input.exclude),
+        };
         if filter.is_all() {
             return Ok(whole);
         }
@@ -215,7 +338,12 @@ impl<'a> Pipeline<'a> {
         match graph.find(&name) {
             Some(node) => Ok(node),
             None => graph
-                .add(NodeKind::Source, name, vec![whole], Box::new(Part { filter }))
+                .add(
+                    NodeKind::Source,
+                    name,
+                    vec![whole],
+                    Box::new(Part { filter }),
+                )
                 .map_err(|error| defect(&error)),
         }
     }
@@ -226,17 +354,43 @@ impl<'a> Pipeline<'a> {
             TreeRef::Path(path) => {
                 let folder = self.world.resolve(Path::new(path));
                 let ignore = vec![folder.join(".dockerignore")];
-                self.folder(graph, format!("source:{path} for {of}"), folder, Filter::default(), ignore)
+                self.folder(
+                    graph,
+                    format!("source:{path} for {of}"),
+                    folder,
+                    Filter::default(),
+                    ignore,
+                )
             }
         }
     }
 
     fn chart(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
-        let chart = self.config.charts.get(name).ok_or_else(|| Self::missing("chart", name))?;
+        let chart = self
+            .config
+            .charts
+            .get(name)
+            .ok_or_else(|| Self::missing("chart", name))?;
         let folder = self.world.resolve(Path::new(&chart.path.value));
-        let source = self.folder(graph, format!("source:{}", chart.path.value), folder, Filter::default(), Vec::new())?;
-        let op = crate::chart::Chart { world: Arc::clone(self.world), name: name.to_owned() };
-        graph.add(NodeKind::Chart, format!("chart:{name}"), vec![source], Box::new(op)).map_err(|error| defect(&error))
+        let source = self.folder(
+            graph,
+            format!("source:{}", chart.path.value),
+            folder,
+            Filter::default(),
+            Vec::new(),
+        )?;
+        let op = crate::chart::Chart {
+            world: Arc::clone(self.world),
+            name: name.to_owned(),
+        };
+        graph
+            .add(
+                NodeKind::Chart,
+                format!("chart:{name}"),
+                vec![source],
+                Box::new(op),
+            )
+            .map_err(|error| defect(&error))
     }
 
     /// The node that pushes an image.
@@ -246,9 +400,13 @@ impl<'a> Pipeline<'a> {
             return Ok(node);
         }
         let config = self.config;
-        let image = config.images.get(name).ok_or_else(|| Self::missing("image", name))?;
+        let image = config
+            .images
+            .get(name)
+            .ok_or_else(|| Self::missing("image", name))?;
         let registry = self.registry.clone().ok_or_else(|| {
-            OpError::usage(format!("image {name} cannot be pushed: no registry is set")).hint("set project.registry in tbuild.toml")
+            OpError::usage(format!("image {name} cannot be pushed: no registry is set"))
+                .hint("set project.registry in tbuild.toml")
         })?;
         let input = self.node(graph, &NodeRef::new(Kind::Image, name))?;
         let op = crate::push::Push {
@@ -258,12 +416,22 @@ impl<'a> Pipeline<'a> {
             repository: image.repository.clone(),
             tags: image.tags.clone(),
         };
-        graph.add(NodeKind::Push, node, vec![input], Box::new(op)).map_err(|error| defect(&error))
+        graph
+            .add(NodeKind::Push, node, vec![input], Box::new(op))
+            .map_err(|error| defect(&error))
     }
 
     /// A node that pushes an image to the registry of `reference`.
-    pub fn push_as(&mut self, graph: &mut Nodes, image: NodeId, name: &str, reference: &str) -> Result<NodeId, OpError> {
-        let reference: Reference = reference.parse().map_err(|error: tbuild_oci::ReferenceError| OpError::usage(error.to_string()))?;
+    pub fn push_as(
+        &mut self,
+        graph: &mut Nodes,
+        image: NodeId,
+        name: &str,
+        reference: &str,
+    ) -> Result<NodeId, OpError> {
+        let reference: Reference = reference
+            .parse()
+            .map_err(|error: tbuild_oci::ReferenceError| OpError::usage(error.to_string()))?;
         let op = crate::push::Push {
             world: Arc::clone(self.world),
             client: Arc::clone(&self.client),
@@ -271,18 +439,35 @@ impl<'a> Pipeline<'a> {
             repository: reference.repository,
             tags: vec![reference.tag.unwrap_or_else(|| "latest".to_owned())],
         };
-        graph.add(NodeKind::Push, format!("push:{name}"), vec![image], Box::new(op)).map_err(|error| defect(&error))
+        graph
+            .add(
+                NodeKind::Push,
+                format!("push:{name}"),
+                vec![image],
+                Box::new(op),
+            )
+            .map_err(|error| defect(&error))
     }
 
     /// To be called once all wanted nodes are added: refuses what waits for itself.
     pub fn finish(&self, graph: &mut Nodes) -> Result<(), OpError> {
         let all: Vec<NodeId> = graph.iter().map(|(node, _)| node).collect();
-        graph.closure(&all).map(drop).map_err(|error| defect(&error))
+        graph
+            .closure(&all)
+            .map(drop)
+            .map_err(|error| defect(&error))
     }
 
     /// An image of a registry.
-    fn pulled(&mut self, graph: &mut Nodes, name: &str, platform: &Platform) -> Result<NodeId, OpError> {
-        let reference: Reference = name.parse().map_err(|error: tbuild_oci::ReferenceError| OpError::usage(error.to_string()))?;
+    fn pulled(
+        &mut self,
+        graph: &mut Nodes,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<NodeId, OpError> {
+        let reference: Reference = name
+            .parse()
+            .map_err(|error: tbuild_oci::ReferenceError| OpError::usage(error.to_string()))?;
         let node = format!("base:{name}");
         let op = crate::pull::Pull {
             world: Arc::clone(self.world),
@@ -296,38 +481,79 @@ impl<'a> Pipeline<'a> {
             },
             update: self.update.contains(&node),
         };
-        graph.add(NodeKind::Base, node, vec![], Box::new(op)).map_err(|error| defect(&error))
+        graph
+            .add(NodeKind::Base, node, vec![], Box::new(op))
+            .map_err(|error| defect(&error))
     }
 
     fn tool(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
-        let tool = self.config.tools.get(name).ok_or_else(|| Self::missing("tool", name))?;
+        let tool = self
+            .config
+            .tools
+            .get(name)
+            .ok_or_else(|| Self::missing("tool", name))?;
         match &tool.origin {
             ToolOrigin::Artifact { artifact, path, .. } => {
                 let input = self.node(graph, &NodeRef::new(Kind::Artifact, &artifact.value))?;
-                let op = crate::tool::Tool { world: Arc::clone(self.world), path: path.value.clone() };
-                graph.add(NodeKind::Tool, format!("tool:{name}"), vec![input], Box::new(op)).map_err(|error| defect(&error))
+                let op = crate::tool::Tool {
+                    world: Arc::clone(self.world),
+                    path: path.value.clone(),
+                };
+                graph
+                    .add(
+                        NodeKind::Tool,
+                        format!("tool:{name}"),
+                        vec![input],
+                        Box::new(op),
+                    )
+                    .map_err(|error| defect(&error))
             }
             ToolOrigin::Image { image, path } => {
                 let input = self.node(graph, &NodeRef::new(Kind::Image, &image.value))?;
-                let op = crate::tool::Tool { world: Arc::clone(self.world), path: path.value.clone() };
-                graph.add(NodeKind::Tool, format!("tool:{name}"), vec![input], Box::new(op)).map_err(|error| defect(&error))
+                let op = crate::tool::Tool {
+                    world: Arc::clone(self.world),
+                    path: path.value.clone(),
+                };
+                graph
+                    .add(
+                        NodeKind::Tool,
+                        format!("tool:{name}"),
+                        vec![input],
+                        Box::new(op),
+                    )
+                    .map_err(|error| defect(&error))
             }
-            ToolOrigin::Url { url, sha256, member } => {
+            ToolOrigin::Url {
+                url,
+                sha256,
+                member,
+            } => {
                 let platform = self.platform().to_string();
                 let digest = sha256.get(&platform).ok_or_else(|| {
-                    OpError::usage(format!("tool {name} has no sha256 for {platform}"))
-                        .hint("a hash is never invented: add the one that the tool's makers publish")
+                    OpError::usage(format!("tool {name} has no sha256 for {platform}")).hint(
+                        "a hash is never invented: add the one that the tool's makers publish",
+                    )
                 })?;
-                let version = tool.version.as_ref().map(|version| version.value.clone()).unwrap_or_default();
+                let version = tool
+                    .version
+                    .as_ref()
+                    .map(|version| version.value.clone())
+                    .unwrap_or_default();
                 let (os, architecture) = platform.split_once('/').unwrap_or(("linux", "amd64"));
-                let url = url.value.replace("{version}", &version).replace("{os}", os).replace("{arch}", architecture);
+                let url = url
+                    .value
+                    .replace("{version}", &version)
+                    .replace("{os}", os)
+                    .replace("{arch}", architecture);
                 let op = crate::tool::Download {
                     world: Arc::clone(self.world),
                     url,
                     sha256: digest.value.clone(),
                     member: member.as_ref().map(|member| member.value.clone()),
                 };
-                graph.add(NodeKind::Tool, format!("tool:{name}"), vec![], Box::new(op)).map_err(|error| defect(&error))
+                graph
+                    .add(NodeKind::Tool, format!("tool:{name}"), vec![], Box::new(op))
+                    .map_err(|error| defect(&error))
             }
         }
     }
@@ -343,8 +569,11 @@ fn input_name(from: &TreeRef) -> String {
 /// A base that needs no table: `debian:SUITE` and `ubuntu:SUITE`, main components, nothing besides.
 fn distribution(name: &str) -> Option<Base> {
     let (distribution, suite) = name.split_once(':')?;
-    let known = matches!(distribution, "debian" | "ubuntu") && suite.chars().all(|c| c.is_ascii_lowercase());
-    let text = |value: &str| tbuild_config::Spanned::new(value.to_owned(), tbuild_config::Place::file(0..0));
+    let known = matches!(distribution, "debian" | "ubuntu")
+        && suite.chars().all(|c| c.is_ascii_lowercase());
+    let text = |value: &str| {
+        tbuild_config::Spanned::new(value.to_owned(), tbuild_config::Place::file(0..0))
+    };
     known.then(|| Base {
         place: tbuild_config::Place::file(0..0),
         distribution: text(distribution),
@@ -363,7 +592,8 @@ fn render(file: &str, text: &str, values: &tbuild_config::JsonMap) -> Result<Str
     handlebars.set_strict_mode(true);
     handlebars.register_escape_fn(handlebars::no_escape);
     handlebars.render_template(text, values).map_err(|error| {
-        OpError::usage(format!("{file}: {error}")).hint("values come from [image.NAME.values] of tbuild.toml")
+        OpError::usage(format!("{file}: {error}"))
+            .hint("values come from [image.NAME.values] of tbuild.toml")
     })
 }
 
@@ -382,10 +612,24 @@ impl Names for ImageNames<'_, '_, '_> {
         match &self.image.context {
             Some(context) => self.pipeline.tree_ref(graph, &of, &context.value),
             None => {
-                let folder = self.dockerfile.parent().unwrap_or(Path::new(".")).to_owned();
+                let folder = self
+                    .dockerfile
+                    .parent()
+                    .unwrap_or(Path::new("."))
+                    .to_owned();
                 let ignore = ignore_files(&self.dockerfile, &folder);
-                let shown = folder.strip_prefix(&self.pipeline.world.project).unwrap_or(&folder).display().to_string();
-                self.pipeline.folder(graph, format!("source:{shown}"), folder, Filter::default(), ignore)
+                let shown = folder
+                    .strip_prefix(&self.pipeline.world.project)
+                    .unwrap_or(&folder)
+                    .display()
+                    .to_string();
+                self.pipeline.folder(
+                    graph,
+                    format!("source:{shown}"),
+                    folder,
+                    Filter::default(),
+                    ignore,
+                )
             }
         }
     }
@@ -396,9 +640,10 @@ impl Names for ImageNames<'_, '_, '_> {
 
     fn named(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
         match self.image.contexts.get(name) {
-            Some(input) => self.pipeline.tree(graph, &format!("image:{}/{name}", self.name), input),
+            Some(input) => self
+                .pipeline
+                .tree(graph, &format!("image:{}/{name}", self.name), input),
             None => self.pipeline.base(graph, name, &self.platform),
         }
     }
 }
-

@@ -55,7 +55,10 @@ impl Recipe {
     /// What has to be done, worked out from the text alone.
     pub(crate) fn plan(&self, contexts: BTreeSet<String>, show: &Show) -> Result<Plan, OpError> {
         let shown = |findings: Vec<Diagnostic>| {
-            let texts: Vec<String> = findings.iter().map(|finding| show(&self.file, &self.text, finding)).collect();
+            let texts: Vec<String> = findings
+                .iter()
+                .map(|finding| show(&self.file, &self.text, finding))
+                .collect();
             OpError::usage(texts.join("\n"))
         };
         let dockerfile: ast::Dockerfile = parse(&self.text).map_err(shown)?;
@@ -86,9 +89,16 @@ impl Recipe {
             end = Some(node);
         }
         let end = end.ok_or_else(|| OpError::usage(format!("{}: it has no stage", self.file)))?;
-        let image = Image { labels: self.labels.clone() };
+        let image = Image {
+            labels: self.labels.clone(),
+        };
         graph
-            .add(NodeKind::Image, format!("image:{}", self.name), vec![end], Box::new(image))
+            .add(
+                NodeKind::Image,
+                format!("image:{}", self.name),
+                vec![end],
+                Box::new(image),
+            )
             .map_err(|error| defect(&error))
     }
 
@@ -103,24 +113,48 @@ impl Recipe {
         stage: &Stage,
         ends: &HashMap<usize, NodeId>,
     ) -> Result<NodeId, OpError> {
-        let place = format!("{}/{}", self.name, stage.name.clone().unwrap_or_else(|| stage.index.to_string()));
+        let place = format!(
+            "{}/{}",
+            self.name,
+            stage
+                .name
+                .clone()
+                .unwrap_or_else(|| stage.index.to_string())
+        );
         let earlier = |index: &usize| {
-            ends.get(index).copied().ok_or_else(|| OpError::Internal { message: format!("{place}: no stage {index}") })
+            ends.get(index).copied().ok_or_else(|| OpError::Internal {
+                message: format!("{place}: no stage {index}"),
+            })
         };
         let base = match &stage.base {
             BaseRef::Stage(index) => earlier(index)?,
             BaseRef::Named(name, _) => names.named(graph, name)?,
             BaseRef::Scratch => {
-                let platform =
-                    stage.platform.as_deref().and_then(Platform::parse).unwrap_or_else(|| self.platform.clone());
-                let scratch = Scratch { os: platform.os, architecture: platform.architecture };
+                let platform = stage
+                    .platform
+                    .as_deref()
+                    .and_then(Platform::parse)
+                    .unwrap_or_else(|| self.platform.clone());
+                let scratch = Scratch {
+                    os: platform.os,
+                    architecture: platform.architecture,
+                };
                 let name = format!("step:{place}/scratch");
-                graph.add(NodeKind::Base, name, vec![], Box::new(scratch)).map_err(|error| defect(&error))?
+                graph
+                    .add(NodeKind::Base, name, vec![], Box::new(scratch))
+                    .map_err(|error| defect(&error))?
             }
         };
-        let start = StageStart { plan: Arc::clone(plan) };
+        let start = StageStart {
+            plan: Arc::clone(plan),
+        };
         let mut at = graph
-            .add(NodeKind::Step, format!("step:{place}/from"), vec![base], Box::new(start))
+            .add(
+                NodeKind::Step,
+                format!("step:{place}/from"),
+                vec![base],
+                Box::new(start),
+            )
             .map_err(|error| defect(&error))?;
         let (file, text) = (self.file.clone(), self.text.clone());
         let show = Arc::clone(show);
@@ -150,7 +184,9 @@ impl Recipe {
                 shown: Arc::clone(&shown),
             };
             let name = format!("step:{place}/{}", number + 1);
-            at = graph.add(NodeKind::Step, name, inputs, Box::new(step)).map_err(|error| defect(&error))?;
+            at = graph
+                .add(NodeKind::Step, name, inputs, Box::new(step))
+                .map_err(|error| defect(&error))?;
         }
         Ok(at)
     }
@@ -166,7 +202,10 @@ fn takes_files(kind: &ast::Kind) -> bool {
 }
 
 /// The files that say what a build context leaves out, in the order in which they count.
-pub(crate) fn ignore_files(dockerfile: &std::path::Path, context: &std::path::Path) -> Vec<PathBuf> {
+pub(crate) fn ignore_files(
+    dockerfile: &std::path::Path,
+    context: &std::path::Path,
+) -> Vec<PathBuf> {
     let mut own = dockerfile.as_os_str().to_owned();
     own.push(".dockerignore");
     vec![PathBuf::from(own), context.join(".dockerignore")]

@@ -29,8 +29,17 @@ const LOOK: Duration = Duration::from_millis(500);
 impl Release {
     fn manifest(&self, documents: &[Value]) -> KeyManifest {
         let named = documents.iter().map(|document| {
-            let text = |path: &str| document.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-            (format!("{} {}", text("/kind"), text("/metadata/name")), document.to_string())
+            let text = |path: &str| {
+                document
+                    .pointer(path)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            (
+                format!("{} {}", text("/kind"), text("/metadata/name")),
+                document.to_string(),
+            )
         });
         KeyManifest::new("release/1")
             .text("release", &self.desired.release)
@@ -57,12 +66,22 @@ impl Op for Release {
             .map_err(|error| kube_failure(&error))?;
         let (satisfied, reason) = match &state {
             None => (false, "it is not installed".to_owned()),
-            Some(state) if state.status != "deployed" => (false, format!("revision {} is {}", state.revision, state.status)),
-            Some(state) if state.key() != Some(key.as_str()) => (false, "what it renders to has changed".to_owned()),
+            Some(state) if state.status != "deployed" => (
+                false,
+                format!("revision {} is {}", state.revision, state.status),
+            ),
+            Some(state) if state.key() != Some(key.as_str()) => {
+                (false, "what it renders to has changed".to_owned())
+            }
             Some(_) => (true, String::new()),
         };
         let satisfied = satisfied.then(|| Output::new(ReleaseValue { key: key.clone() }));
-        Ok(Prepared::Effect(Effect { manifest, satisfied, reason, state: Box::new(key) }))
+        Ok(Prepared::Effect(Effect {
+            manifest,
+            satisfied,
+            reason,
+            state: Box::new(key),
+        }))
     }
 
     async fn run(
@@ -71,25 +90,50 @@ impl Op for Release {
         inputs: &[Output],
         state: Box<dyn Any + Send + Sync>,
     ) -> Result<Value, OpError> {
-        let key = *state
-            .downcast::<String>()
-            .map_err(|_| OpError::Internal { message: "a release's state is another's".to_owned() })?;
-        let Desired { world, release, namespace, .. } = &self.desired;
+        let key = *state.downcast::<String>().map_err(|_| OpError::Internal {
+            message: "a release's state is another's".to_owned(),
+        })?;
+        let Desired {
+            world,
+            release,
+            namespace,
+            ..
+        } = &self.desired;
         let (chart, file, values) = self.desired.resolve(inputs)?;
         let helm = helm_program(world, &file);
         let archive = self.desired.archive(&chart)?;
         let cluster = self.desired.world.cluster().await?;
         // One tbuild of this store at a time. Its helm dies with it: a pending release has nobody at work.
-        let (store, name) = (std::sync::Arc::clone(&world.store), format!("release-{}-{namespace}-{release}", cluster.url()));
+        let (store, name) = (
+            std::sync::Arc::clone(&world.store),
+            format!("release-{}-{namespace}-{release}", cluster.url()),
+        );
         let _alone = crate::world::blocking(move || Ok(store.lock(&name)?)).await?;
-        let mut sink = |stream: Stream, line: &str| cx.output(stream, format!("{line}\n").as_bytes());
-        let recovered = helm.recover(release, namespace, false, self.timeout, &mut sink, &cx.cancel).await;
+        let mut sink =
+            |stream: Stream, line: &str| cx.output(stream, format!("{line}\n").as_bytes());
+        let recovered = helm
+            .recover(
+                release,
+                namespace,
+                false,
+                self.timeout,
+                &mut sink,
+                &cx.cancel,
+            )
+            .await;
         match recovered.map_err(|error| helm_failure(&error))? {
             Recovery::NotNeeded => {}
-            Recovery::RolledBack { to } => cx.notice(format!("a dead client left it pending: rolled back to revision {to}")),
-            Recovery::Uninstalled => cx.notice("a dead client left its first installation pending: removed what it had made"),
+            Recovery::RolledBack { to } => cx.notice(format!(
+                "a dead client left it pending: rolled back to revision {to}"
+            )),
+            Recovery::Uninstalled => cx.notice(
+                "a dead client left its first installation pending: removed what it had made",
+            ),
         }
-        let before = cluster.release_state(namespace, release).await.map_err(|error| kube_failure(&error))?;
+        let before = cluster
+            .release_state(namespace, release)
+            .await
+            .map_err(|error| kube_failure(&error))?;
         let labels = BTreeMap::from([("tbuild-key".to_owned(), key.clone())]);
         let upgrade = Upgrade {
             release,
@@ -124,7 +168,9 @@ impl Op for Release {
             };
             (result, failing)
         };
-        let Err(error) = result else { return Ok(json!(key)) };
+        let Err(error) = result else {
+            return Ok(json!(key));
+        };
         if cx.cancel.is_cancelled() {
             return Err(OpError::Cancelled);
         }
@@ -137,7 +183,16 @@ impl Op for Release {
         }
         // The evidence is told; now what was there before serves on.
         if let Some(revision) = before.and_then(|state| state.deployed) {
-            let back = helm.rollback(release, namespace, Some(revision), None, &mut sink, &cx.cancel).await;
+            let back = helm
+                .rollback(
+                    release,
+                    namespace,
+                    Some(revision),
+                    None,
+                    &mut sink,
+                    &cx.cancel,
+                )
+                .await;
             let outcome = match back {
                 Ok(()) => format!("rolled back to revision {revision}, which serves on"),
                 Err(error) => format!("rolling back to revision {revision} failed too: {error}"),
@@ -147,7 +202,16 @@ impl Op for Release {
         Err(OpError::failed_text(message))
     }
 
-    async fn complete(&self, _: &Context, _: &[Output], result: &Value) -> Result<Option<Output>, OpError> {
-        Ok(result.as_str().map(|key| Output::new(ReleaseValue { key: key.to_owned() })))
+    async fn complete(
+        &self,
+        _: &Context,
+        _: &[Output],
+        result: &Value,
+    ) -> Result<Option<Output>, OpError> {
+        Ok(result.as_str().map(|key| {
+            Output::new(ReleaseValue {
+                key: key.to_owned(),
+            })
+        }))
     }
 }

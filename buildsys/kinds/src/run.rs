@@ -49,10 +49,23 @@ impl Run {
             return Err(OpError::usage("RUN has no command"));
         }
         let runtime = &parent.config.config;
-        let mut env = if env.is_empty() { environment(&runtime.env) } else { env };
-        env.entry("PATH".to_owned()).or_insert_with(|| PATH.to_owned());
-        let cwd = if runtime.working_dir.is_empty() { "/".to_owned() } else { runtime.working_dir.clone() };
-        let user = runtime.user.clone().filter(|user| !user.is_empty()).unwrap_or_else(|| "0:0".to_owned());
+        let mut env = if env.is_empty() {
+            environment(&runtime.env)
+        } else {
+            env
+        };
+        env.entry("PATH".to_owned())
+            .or_insert_with(|| PATH.to_owned());
+        let cwd = if runtime.working_dir.is_empty() {
+            "/".to_owned()
+        } else {
+            runtime.working_dir.clone()
+        };
+        let user = runtime
+            .user
+            .clone()
+            .filter(|user| !user.is_empty())
+            .unwrap_or_else(|| "0:0".to_owned());
         let policy = format!("{}/1", world.executor.name());
         Ok(Self {
             argv,
@@ -76,7 +89,10 @@ impl Run {
 
     /// The same with more environment, which counts over the image's.
     pub(crate) fn with_env(mut self, env: &BTreeMap<String, String>) -> Self {
-        self.env.extend(env.iter().map(|(name, value)| (name.clone(), value.clone())));
+        self.env.extend(
+            env.iter()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
         self
     }
 
@@ -108,18 +124,31 @@ impl Run {
             .text("folder", &self.cwd)
             .text("network", network)
             .text("policy", &self.policy)
-            .text("platform", format!("{}/{}", self.parent.config.os, self.parent.config.architecture))
-            .list("layer", self.parent.layers.iter().map(|layer| layer.diff_id))
+            .text(
+                "platform",
+                format!(
+                    "{}/{}",
+                    self.parent.config.os, self.parent.config.architecture
+                ),
+            )
+            .list(
+                "layer",
+                self.parent.layers.iter().map(|layer| layer.diff_id),
+            )
     }
 
     /// What is mounted besides what the executor always mounts: name service, certificates, package sources.
     fn surroundings(&self, world: &World, env: &mut BTreeMap<String, String>) -> Vec<Mount> {
         let file = |target: &str, bytes: &[u8], mode: u32| Mount {
             target: target.to_owned(),
-            source: MountSource::Content { bytes: bytes.to_vec(), mode },
+            source: MountSource::Content {
+                bytes: bytes.to_vec(),
+                mode,
+            },
             read_only: true,
         };
-        let hosts = format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        let hosts =
+            format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         let mut mounts = vec![
             file("/etc/hosts", hosts.as_bytes(), 0o644),
             file("/etc/hostname", format!("{HOSTNAME}\n").as_bytes(), 0o644),
@@ -152,7 +181,11 @@ impl Run {
                 set(name, path.clone());
             }
             let apt = format!("{PRIVATE}/apt.conf");
-            mounts.push(file(&apt, format!("Acquire::https::CaInfo \"{path}\";\n").as_bytes(), 0o644));
+            mounts.push(file(
+                &apt,
+                format!("Acquire::https::CaInfo \"{path}\";\n").as_bytes(),
+                0o644,
+            ));
             set("APT_CONFIG", apt);
         }
         for (name, value) in world.machine.client_env.iter().chain(&self.proxy) {
@@ -163,27 +196,48 @@ impl Run {
 }
 
 /// The process environment and account of a run.
-fn prepare(world: &World, run: &Run) -> Result<(BTreeMap<String, String>, Account, Vec<Mount>), OpError> {
+fn prepare(
+    world: &World,
+    run: &Run,
+) -> Result<(BTreeMap<String, String>, Account, Vec<Mount>), OpError> {
     let account = if run.user == "0:0" {
-        Account { uid: 0, gid: 0, groups: Vec::new(), home: "/root".to_owned() }
+        Account {
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+            home: "/root".to_owned(),
+        }
     } else {
         user(world, &run.parent, &run.user)?
     };
     let mut env = run.env.clone();
-    env.entry("HOME".to_owned()).or_insert_with(|| account.home.clone());
-    env.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| SOURCE_DATE_EPOCH.to_string());
+    env.entry("HOME".to_owned())
+        .or_insert_with(|| account.home.clone());
+    env.entry("SOURCE_DATE_EPOCH".to_owned())
+        .or_insert_with(|| SOURCE_DATE_EPOCH.to_string());
     let mut mounts = run.surroundings(world, &mut env);
     if run.network == Network::Host
         && let Some(base) = &run.parent.packages
     {
-        let keyring = format!("/usr/share/keyrings/{}-archive-keyring.gpg", base.distribution);
+        let keyring = format!(
+            "/usr/share/keyrings/{}-archive-keyring.gpg",
+            base.distribution
+        );
         let suites = base.suites();
-        let sources =
-            tbuild_fetch::apt_sources_for(&world.machine.origins, &base.distribution, &suites, &base.components, &keyring)
-                .map_err(|error| OpError::unreachable(&error))?;
+        let sources = tbuild_fetch::apt_sources_for(
+            &world.machine.origins,
+            &base.distribution,
+            &suites,
+            &base.components,
+            &keyring,
+        )
+        .map_err(|error| OpError::unreachable(&error))?;
         mounts.push(Mount {
             target: "/etc/apt/sources.list.d/tbuild.sources".to_owned(),
-            source: MountSource::Content { bytes: sources.into_bytes(), mode: 0o644 },
+            source: MountSource::Content {
+                bytes: sources.into_bytes(),
+                mode: 0o644,
+            },
             read_only: true,
         });
     }
@@ -192,7 +246,11 @@ fn prepare(world: &World, run: &Run) -> Result<(BTreeMap<String, String>, Accoun
 }
 
 /// Runs it over a new upper folder; that folder comes back once the program has succeeded.
-pub(crate) fn run_staged(world: &World, cx: &Context, run: &Run) -> Result<Box<dyn Staging>, OpError> {
+pub(crate) fn run_staged(
+    world: &World,
+    cx: &Context,
+    run: &Run,
+) -> Result<Box<dyn Staging>, OpError> {
     let lower = world.snapshots(&run.parent.layers)?;
     let (env, account, mounts) = prepare(world, run)?;
     let staging = world.store.stage()?;
@@ -203,7 +261,11 @@ pub(crate) fn run_staged(world: &World, cx: &Context, run: &Run) -> Result<Box<d
         argv: run.argv.clone(),
         env,
         cwd: run.cwd.clone(),
-        user: User { uid: account.uid, gid: account.gid, groups: account.groups },
+        user: User {
+            uid: account.uid,
+            gid: account.gid,
+            groups: account.groups,
+        },
         mounts,
         network: run.network,
         hostname: HOSTNAME.to_owned(),
@@ -220,9 +282,14 @@ pub(crate) fn run_staged(world: &World, cx: &Context, run: &Run) -> Result<Box<d
 }
 
 fn failure(exit: Exit, argv: &[String]) -> OpError {
-    let error = OpError::failed_text(format!("{}: {exit}", argv.last().map_or("", String::as_str).trim()));
+    let error = OpError::failed_text(format!(
+        "{}: {exit}",
+        argv.last().map_or("", String::as_str).trim()
+    ));
     match exit {
-        Exit::Status(127) => error.hint("127 means that a program was not found: is its package installed in an earlier step?"),
+        Exit::Status(127) => error.hint(
+            "127 means that a program was not found: is its package installed in an earlier step?",
+        ),
         Exit::Signal(9) => error.hint("signal 9 often means that memory ran out"),
         _ => error,
     }
@@ -232,7 +299,9 @@ fn failure(exit: Exit, argv: &[String]) -> OpError {
 pub(crate) fn execute(world: &World, cx: &Context, run: &Run) -> Result<Option<LayerRef>, OpError> {
     let staging = run_staged(world, cx, run)?;
     let view = world.rootfs(&run.parent.layers)?;
-    let tree = capture(staging.upper(), &view).map_err(|error| OpError::failed(&error))?.tree;
+    let tree = capture(staging.upper(), &view)
+        .map_err(|error| OpError::failed(&error))?
+        .tree;
     if tree.entries().is_empty() {
         return Ok(None);
     }
@@ -240,9 +309,14 @@ pub(crate) fn execute(world: &World, cx: &Context, run: &Run) -> Result<Option<L
 }
 
 /// Keeps a captured upper folder as a layer: its tar, its index, and the folder itself as the snapshot.
-pub(crate) fn keep(world: &World, staging: Box<dyn Staging>, tree: &Tree) -> Result<LayerRef, OpError> {
+pub(crate) fn keep(
+    world: &World,
+    staging: Box<dyn Staging>,
+    tree: &Tree,
+) -> Result<LayerRef, OpError> {
     let layer = {
-        let mut contents = UpperContent::new(staging.upper()).map_err(|error| OpError::internal(&error))?;
+        let mut contents =
+            UpperContent::new(staging.upper()).map_err(|error| OpError::internal(&error))?;
         store_layer(world, tree, &mut contents)?
     };
     world.store.commit_snapshot(staging, &layer.diff_id)?;

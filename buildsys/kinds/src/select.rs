@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tbuild_digest::{Encoder, TreeDigest, ContentHash as _};
+use tbuild_digest::{ContentHash as _, Encoder, TreeDigest};
 use tbuild_dockerfile::{Glob, has_wildcards};
 use tbuild_realise::OpError;
 use tbuild_tree::{Entry, Node, Rootfs, Tree, TreePath};
@@ -35,7 +35,12 @@ enum Root {
 impl Selection {
     /// A copy of here-documents alone.
     pub(crate) fn nothing() -> Self {
-        Self { digest: TreeDigest(Encoder::new().finish()), roots: Vec::new(), many: false, single_file: false }
+        Self {
+            digest: TreeDigest(Encoder::new().finish()),
+            roots: Vec::new(),
+            many: false,
+            single_file: false,
+        }
     }
 
     /// What is taken of `tree`, the one selected from, with the path that each has below the destination.
@@ -43,21 +48,30 @@ impl Selection {
         let mut picked: BTreeMap<TreePath, Entry> = BTreeMap::new();
         for root in &self.roots {
             match root {
-                Root::Content(folder) => picked.extend(tree.below(folder).iter().filter_map(|inner| {
-                    let rest = inner.path.below(folder).filter(|rest| !rest.is_root())?;
-                    Some((rest, inner.clone()))
-                })),
+                Root::Content(folder) => {
+                    picked.extend(tree.below(folder).iter().filter_map(|inner| {
+                        let rest = inner.path.below(folder).filter(|rest| !rest.is_root())?;
+                        Some((rest, inner.clone()))
+                    }))
+                }
                 Root::Single(entry, name) => {
                     picked.insert(name.clone(), Entry::clone(entry));
                 }
             }
         }
-        picked.into_iter().map(|(rest, entry)| (entry, rest)).collect()
+        picked
+            .into_iter()
+            .map(|(rest, entry)| (entry, rest))
+            .collect()
     }
 
     /// What is taken of `tree`, by its names there: for the listing.
     pub(crate) fn tree(&self, tree: &Tree) -> Result<Tree, OpError> {
-        let mut entries: Vec<Entry> = self.picked(tree).into_iter().map(|(entry, _)| entry).collect();
+        let mut entries: Vec<Entry> = self
+            .picked(tree)
+            .into_iter()
+            .map(|(entry, _)| entry)
+            .collect();
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         entries.dedup_by(|a, b| a.path == b.path);
         // A second name whose first was not taken cannot stand in a tree; the listing says what it is without.
@@ -83,7 +97,9 @@ pub(crate) fn select(
             return Err(missing(tree, source, what));
         }
         for path in matched {
-            let resolved = view.resolve(&path, true).map_err(|error| OpError::failed(&error))?;
+            let resolved = view
+                .resolve(&path, true)
+                .map_err(|error| OpError::failed(&error))?;
             let Some(entry) = resolved.entry else {
                 return Err(missing(tree, source, what));
             };
@@ -111,10 +127,15 @@ pub(crate) fn select(
 fn matches(tree: &Tree, view: &Rootfs, source: &str) -> Vec<TreePath> {
     let path = TreePath::clean(source.as_bytes());
     if !has_wildcards(source) {
-        let there = path.is_root() || view.resolve(&path, true).is_ok_and(|resolved| resolved.entry.is_some());
+        let there = path.is_root()
+            || view
+                .resolve(&path, true)
+                .is_ok_and(|resolved| resolved.entry.is_some());
         return if there { vec![path] } else { Vec::new() };
     }
-    let Ok(pattern) = Glob::new(source.trim_start_matches('/')) else { return Vec::new() };
+    let Ok(pattern) = Glob::new(source.trim_start_matches('/')) else {
+        return Vec::new();
+    };
     let entries = tree.entries().iter().filter(|entry| !entry.path.is_root());
     entries
         .filter(|entry| pattern.matches(entry.path.as_bytes()))
@@ -123,12 +144,21 @@ fn matches(tree: &Tree, view: &Rootfs, source: &str) -> Vec<TreePath> {
 }
 
 fn missing(tree: &Tree, source: &str, what: &str) -> OpError {
-    let error = OpError::Failed { message: format!("{source}: not found in {what}"), hints: Vec::new() };
+    let error = OpError::Failed {
+        message: format!("{source}: not found in {what}"),
+        hints: Vec::new(),
+    };
     let wanted = TreePath::clean(source.as_bytes());
     let name = wanted.name().unwrap_or_default();
-    let similar = tree.entries().iter().find(|entry| entry.path.name() == Some(name));
+    let similar = tree
+        .entries()
+        .iter()
+        .find(|entry| entry.path.name() == Some(name));
     match similar {
-        Some(entry) => error.hint(format!("there is {}", String::from_utf8_lossy(entry.path.as_bytes()))),
+        Some(entry) => error.hint(format!(
+            "there is {}",
+            String::from_utf8_lossy(entry.path.as_bytes())
+        )),
         None => error.hint("is it left out by .dockerignore, or by `exclude` in tbuild.toml?"),
     }
 }
@@ -159,11 +189,18 @@ pub(crate) fn place(
         )));
     }
     let root = facts.path();
-    let to_name = (selection.single_file || (inline == 1 && selection.roots.is_empty())) && !into_folder;
+    let to_name =
+        (selection.single_file || (inline == 1 && selection.roots.is_empty())) && !into_folder;
     if !to_name && facts.found == Found::Other {
-        return Err(OpError::failed_text(format!("cannot copy a folder onto the file {root}")));
+        return Err(OpError::failed_text(format!(
+            "cannot copy a folder onto the file {root}"
+        )));
     }
-    let lead = if to_name { root.parent().unwrap_or_default() } else { root.clone() };
+    let lead = if to_name {
+        root.parent().unwrap_or_default()
+    } else {
+        root.clone()
+    };
     let mut entries: BTreeMap<TreePath, Entry> = BTreeMap::new();
     for entry in facts.lead_to(&lead, own.owner.unwrap_or_default()) {
         entries.insert(entry.path.clone(), entry);
@@ -171,10 +208,16 @@ pub(crate) fn place(
     let mut sources = HashMap::new();
     // A hard link among what is copied stays one only if its first name is copied too.
     let picked = selection.picked(tree);
-    let moved: HashMap<TreePath, TreePath> =
-        picked.iter().map(|(entry, rest)| (entry.path.clone(), root.join_path(rest))).collect();
+    let moved: HashMap<TreePath, TreePath> = picked
+        .iter()
+        .map(|(entry, rest)| (entry.path.clone(), root.join_path(rest)))
+        .collect();
     for (mut entry, rest) in picked {
-        let path = if to_name { root.clone() } else { root.join_path(&rest) };
+        let path = if to_name {
+            root.clone()
+        } else {
+            root.join_path(&rest)
+        };
         let source = std::mem::replace(&mut entry.path, path.clone());
         entry.mtime = tbuild_tree::SOURCE_DATE_EPOCH;
         entry.opaque = false;
@@ -186,7 +229,9 @@ pub(crate) fn place(
         }
         if let Node::Hardlink { target } = &entry.node {
             let target = moved.get(target).cloned().ok_or_else(|| {
-                OpError::failed_text(format!("{source} is a second name of {target}, which is not copied"))
+                OpError::failed_text(format!(
+                    "{source} is a second name of {target}, which is not copied"
+                ))
             })?;
             entry.node = Node::Hardlink { target };
         }
@@ -195,6 +240,7 @@ pub(crate) fn place(
         }
         entries.insert(path, entry);
     }
-    let tree = Tree::new(entries.into_values().collect()).map_err(|error| OpError::internal(&error))?;
+    let tree =
+        Tree::new(entries.into_values().collect()).map_err(|error| OpError::internal(&error))?;
     Ok((tree, sources))
 }

@@ -28,9 +28,18 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    fn look(world: &World, path: PathBuf, ignore: &[PathBuf], filter: &Filter, what: &str) -> Result<Output, OpError> {
+    fn look(
+        world: &World,
+        path: PathBuf,
+        ignore: &[PathBuf],
+        filter: &Filter,
+        what: &str,
+    ) -> Result<Output, OpError> {
         let path = path.canonicalize().map_err(|error| {
-            OpError::usage(format!("{what}: cannot open the folder {}: {error}", path.display()))
+            OpError::usage(format!(
+                "{what}: cannot open the folder {}: {error}",
+                path.display()
+            ))
         })?;
         let mut text = String::new();
         for file in ignore {
@@ -40,7 +49,10 @@ impl Folder {
             }
         }
         let ignored = IgnoreRules::parse(&text).map_err(|findings| {
-            let first = findings.first().map(|finding| finding.message.clone()).unwrap_or_default();
+            let first = findings
+                .first()
+                .map(|finding| finding.message.clone())
+                .unwrap_or_default();
             OpError::usage(format!("{what}: .dockerignore: {first}"))
         })?;
         let exclude = rules(&filter.exclude)?;
@@ -65,11 +77,25 @@ impl Folder {
         let place = Place::Folder(path);
         if filter.include.is_empty() {
             let (tree, digest) = (Arc::clone(&scan.tree), scan.digest);
-            return Ok(Output::new(TreeValue { tree, digest, place, scan: Some(Arc::new(scan)) }));
+            return Ok(Output::new(TreeValue {
+                tree,
+                digest,
+                place,
+                scan: Some(Arc::new(scan)),
+            }));
         }
-        let part = Filter { include: filter.include.clone(), exclude: Vec::new() }.apply(&scan.tree)?;
+        let part = Filter {
+            include: filter.include.clone(),
+            exclude: Vec::new(),
+        }
+        .apply(&scan.tree)?;
         let digest = part.digest();
-        Ok(Output::new(TreeValue { tree: Arc::new(part), digest, place, scan: None }))
+        Ok(Output::new(TreeValue {
+            tree: Arc::new(part),
+            digest,
+            place,
+            scan: None,
+        }))
     }
 }
 
@@ -82,7 +108,9 @@ impl Op for Folder {
     async fn prepare(&self, _: &Context, _: &[Output]) -> Result<Prepared, OpError> {
         let (world, path) = (Arc::clone(&self.world), self.path.clone());
         let (ignore, filter, what) = (self.ignore.clone(), self.filter.clone(), self.what.clone());
-        blocking(move || Self::look(&world, path, &ignore, &filter, &what)).await.map(Prepared::Ready)
+        blocking(move || Self::look(&world, path, &ignore, &filter, &what))
+            .await
+            .map(Prepared::Ready)
     }
 }
 
@@ -101,6 +129,11 @@ impl Op for Part {
         let whole = crate::value::input::<TreeValue>(inputs, 0)?;
         let tree = Arc::new(self.filter.apply(&whole.tree)?);
         let digest = tree.digest();
-        Ok(Prepared::Ready(Output::new(TreeValue { tree, digest, place: whole.place.clone(), scan: None })))
+        Ok(Prepared::Ready(Output::new(TreeValue {
+            tree,
+            digest,
+            place: whole.place.clone(),
+            scan: None,
+        })))
     }
 }

@@ -54,7 +54,9 @@ impl Op for StageStart {
 pub(crate) fn apply(config: &mut ImageConfig, instruction: &Concrete) {
     let runtime = &mut config.config;
     match instruction {
-        Concrete::Env(pairs) => pairs.iter().for_each(|(name, value)| runtime.set_env(name, value)),
+        Concrete::Env(pairs) => pairs
+            .iter()
+            .for_each(|(name, value)| runtime.set_env(name, value)),
         Concrete::Label(pairs) => runtime.labels.extend(pairs.iter().cloned()),
         Concrete::Workdir(path) => runtime.working_dir.clone_from(path),
         Concrete::User(user) => runtime.user = Some(user.clone()),
@@ -65,8 +67,12 @@ pub(crate) fn apply(config: &mut ImageConfig, instruction: &Concrete) {
                 runtime.cmd.clear();
             }
         }
-        Concrete::Expose(ports) => runtime.exposed_ports.extend(ports.iter().map(|port| (port.clone(), Empty {}))),
-        Concrete::Volume(paths) => runtime.volumes.extend(paths.iter().map(|path| (path.clone(), Empty {}))),
+        Concrete::Expose(ports) => runtime
+            .exposed_ports
+            .extend(ports.iter().map(|port| (port.clone(), Empty {}))),
+        Concrete::Volume(paths) => runtime
+            .volumes
+            .extend(paths.iter().map(|path| (path.clone(), Empty {}))),
         Concrete::Healthcheck(check) => {
             runtime.healthcheck = Some(Healthcheck {
                 test: check.test.clone(),

@@ -45,19 +45,29 @@ enum State {
 
 impl Step {
     /// The instruction with its variables filled in, and the state it leaves but for its layer.
-    fn resolve(&self, inputs: &[Output]) -> Result<(Arc<StateValue>, Concrete, StateValue), OpError> {
+    fn resolve(
+        &self,
+        inputs: &[Output],
+    ) -> Result<(Arc<StateValue>, Concrete, StateValue), OpError> {
         let parent = input::<StateValue>(inputs, 0)?;
         let mut next = StateValue::clone(&parent);
         let scope = next.scope.as_mut().ok_or_else(|| OpError::Internal {
             message: "a step's parent has no scope".to_owned(),
         })?;
-        let concrete =
-            self.instruction.resolve(scope).map_err(|finding| (self.shown)(&finding))?;
+        let concrete = self
+            .instruction
+            .resolve(scope)
+            .map_err(|finding| (self.shown)(&finding))?;
         Ok((parent, concrete, next))
     }
 
     /// The state after the step: parent, changes of the config, the layer.
-    fn next(&self, mut next: StateValue, concrete: &Concrete, layer: Option<LayerRef>) -> StateValue {
+    fn next(
+        &self,
+        mut next: StateValue,
+        concrete: &Concrete,
+        layer: Option<LayerRef>,
+    ) -> StateValue {
         crate::stage::apply(&mut next.config, concrete);
         next.layers.extend(layer);
         next.config.history.push(HistoryEntry {
@@ -71,22 +81,33 @@ impl Step {
     fn key(&self, inputs: &[Output]) -> Result<Prepared, OpError> {
         let (parent, concrete, next) = self.resolve(inputs)?;
         let work = |manifest: KeyManifest, impure: Vec<String>, state: State| {
-            Prepared::Action(Work { manifest, impure, force: self.no_cache, state: Box::new(state) })
+            Prepared::Action(Work {
+                manifest,
+                impure,
+                force: self.no_cache,
+                state: Box::new(state),
+            })
         };
         match &concrete {
             Concrete::Copy(copy) => {
                 let from = match copy.from {
                     CopySource::Stage(_) => From::State(state_of(inputs, 1)?),
-                    CopySource::Context | CopySource::Named(_) => match inputs.get(1).and_then(Output::get::<TreeValue>) {
-                        Some(tree) => From::Tree(tree),
-                        None if copy.sources.is_empty() => From::State(Arc::clone(&parent)),
-                        None => From::State(state_of(inputs, 1)?),
-                    },
+                    CopySource::Context | CopySource::Named(_) => {
+                        match inputs.get(1).and_then(Output::get::<TreeValue>) {
+                            Some(tree) => From::Tree(tree),
+                            None if copy.sources.is_empty() => From::State(Arc::clone(&parent)),
+                            None => From::State(state_of(inputs, 1)?),
+                        }
+                    }
                 };
                 let copy = Copy {
                     from,
                     sources: copy.sources.clone(),
-                    inline: copy.heredocs.iter().map(|here| (here.name.clone(), here.bytes.clone())).collect(),
+                    inline: copy
+                        .heredocs
+                        .iter()
+                        .map(|here| (here.name.clone(), here.bytes.clone()))
+                        .collect(),
                     dest: copy.dest.clone(),
                     chown: copy.chown.clone(),
                     chmod: copy.chmod.clone(),
@@ -98,16 +119,33 @@ impl Step {
             }
             Concrete::Workdir(path) => match copy::folder(&self.world, &parent, path)? {
                 Some((manifest, tree)) => Ok(work(manifest, Vec::new(), State::Folder(tree))),
-                None => Ok(Prepared::Ready(Output::new(self.next(next, &concrete, None)))),
+                None => Ok(Prepared::Ready(Output::new(
+                    self.next(next, &concrete, None),
+                ))),
             },
             Concrete::Run(command) => {
-                let script = command.script.clone().map(|script| (script.name, script.bytes));
-                let run = Run::new(&self.world, parent, command.argv.clone(), command.env.clone(), script)?
-                    .with_proxy(command.proxy.clone());
+                let script = command
+                    .script
+                    .clone()
+                    .map(|script| (script.name, script.bytes));
+                let run = Run::new(
+                    &self.world,
+                    parent,
+                    command.argv.clone(),
+                    command.env.clone(),
+                    script,
+                )?
+                .with_proxy(command.proxy.clone());
                 let manifest = run.manifest();
-                Ok(work(manifest, vec!["network".to_owned()], State::Run(Box::new(run))))
+                Ok(work(
+                    manifest,
+                    vec!["network".to_owned()],
+                    State::Run(Box::new(run)),
+                ))
             }
-            _ => Ok(Prepared::Ready(Output::new(self.next(next, &concrete, None)))),
+            _ => Ok(Prepared::Ready(Output::new(
+                self.next(next, &concrete, None),
+            ))),
         }
     }
 }
@@ -137,7 +175,9 @@ impl Op for Step {
         _: &[Output],
         state: Box<dyn Any + Send + Sync>,
     ) -> Result<serde_json::Value, OpError> {
-        let state = state.downcast::<State>().map_err(|_| OpError::Internal { message: "a step's state is another's".to_owned() })?;
+        let state = state.downcast::<State>().map_err(|_| OpError::Internal {
+            message: "a step's state is another's".to_owned(),
+        })?;
         let (world, cx) = (Arc::clone(&self.world), cx.clone());
         let layer = blocking(move || match *state {
             State::Copy(prepared) => copy::run(&world, *prepared).map(Some),
@@ -157,7 +197,9 @@ impl Op for Step {
         inputs: &[Output],
         result: &serde_json::Value,
     ) -> Result<Option<Output>, OpError> {
-        let Ok(written) = Written::deserialize(result) else { return Ok(None) };
+        let Ok(written) = Written::deserialize(result) else {
+            return Ok(None);
+        };
         if let Some(layer) = &written.layer
             && !self.world.has_layer(layer)?
         {

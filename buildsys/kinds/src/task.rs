@@ -33,17 +33,32 @@ impl Task {
         let (chart, helm, mut values) = self.desired.resolve(inputs)?;
         values["task"] = json!(self.name);
         values["taskKey"] = json!(PLACEHOLDER);
-        let documents = self.desired.render(&chart, &helm, &values, Some(&self.template)).await?;
+        let documents = self
+            .desired
+            .render(&chart, &helm, &values, Some(&self.template))
+            .await?;
         let [job] = documents.as_slice() else {
-            let message = format!("{} renders to {} documents: a task is one Job", self.template, documents.len());
+            let message = format!(
+                "{} renders to {} documents: a task is one Job",
+                self.template,
+                documents.len()
+            );
             return Err(OpError::usage(message));
         };
         let mut manifest = KeyManifest::new("task/1")
             .text("task", &self.name)
             .text("namespace", &self.desired.namespace)
             .text("Job", job);
-        for (name, output) in self.inputs.iter().zip(&inputs[2 + self.desired.images.len()..]) {
-            manifest = match (output.get::<TreeValue>(), output.get::<ImageValue>(), output.get::<PushValue>()) {
+        for (name, output) in self
+            .inputs
+            .iter()
+            .zip(&inputs[2 + self.desired.images.len()..])
+        {
+            manifest = match (
+                output.get::<TreeValue>(),
+                output.get::<ImageValue>(),
+                output.get::<PushValue>(),
+            ) {
                 (Some(tree), ..) => manifest.files(format!("input {name}"), tree.digest),
                 (_, Some(image), _) => manifest.text(format!("input {name}"), image.id),
                 (.., Some(push)) => manifest.text(format!("input {name}"), push.manifest),
@@ -64,13 +79,22 @@ impl Op for Task {
         let (job, manifest) = self.job(inputs).await?;
         let key = label(&manifest.key());
         let cluster = self.desired.world.cluster().await?;
-        let last = cluster.last_task_key(&self.desired.namespace, &self.name).await.map_err(|error| kube_failure(&error))?;
+        let last = cluster
+            .last_task_key(&self.desired.namespace, &self.name)
+            .await
+            .map_err(|error| kube_failure(&error))?;
         let reason = match &last {
             None => "it has never succeeded here".to_owned(),
             Some(_) => "what it does has changed since its last success".to_owned(),
         };
-        let satisfied = (last.as_ref() == Some(&key)).then(|| Output::new(ReleaseValue { key: key.clone() }));
-        Ok(Prepared::Effect(Effect { manifest, satisfied, reason, state: Box::new((job, key)) }))
+        let satisfied =
+            (last.as_ref() == Some(&key)).then(|| Output::new(ReleaseValue { key: key.clone() }));
+        Ok(Prepared::Effect(Effect {
+            manifest,
+            satisfied,
+            reason,
+            state: Box::new((job, key)),
+        }))
     }
 
     async fn run(
@@ -79,19 +103,28 @@ impl Op for Task {
         _: &[Output],
         state: Box<dyn Any + Send + Sync>,
     ) -> Result<Value, OpError> {
-        let (manifest, key) = *state
-            .downcast::<(Value, String)>()
-            .map_err(|_| OpError::Internal { message: "a task's state is another's".to_owned() })?;
+        let (manifest, key) =
+            *state
+                .downcast::<(Value, String)>()
+                .map_err(|_| OpError::Internal {
+                    message: "a task's state is another's".to_owned(),
+                })?;
         let cluster = self.desired.world.cluster().await?;
         let namespace = &self.desired.namespace;
         let fail = |error: tbuild_kube::KubeError| kube_failure(&error);
         cluster.ensure_namespace(namespace).await.map_err(fail)?;
-        let job = Job { namespace: namespace.clone(), name: self.name.clone(), key: key.clone(), manifest };
+        let job = Job {
+            namespace: namespace.clone(),
+            name: self.name.clone(),
+            key: key.clone(),
+            manifest,
+        };
         let started = cluster.apply_job(&job).await.map_err(fail)?;
         if started.adopted {
             cx.notice("its Job was running already: waiting for that");
         }
-        let on_log = |line: LogLine| cx.output(Stream::Stdout, format!("{}\n", line.text).as_bytes());
+        let on_log =
+            |line: LogLine| cx.output(Stream::Stdout, format!("{}\n", line.text).as_bytes());
         let wait = cluster.wait_job(namespace, &started.name, self.timeout, on_log);
         tokio::pin!(wait);
         let mut tick = tokio::time::interval(Duration::from_millis(100));
@@ -106,14 +139,29 @@ impl Op for Task {
         };
         match outcome {
             JobOutcome::Succeeded => {
-                cluster.prune_jobs(namespace, &self.name, &started.name).await.map_err(fail)?;
+                cluster
+                    .prune_jobs(namespace, &self.name, &started.name)
+                    .await
+                    .map_err(fail)?;
                 Ok(json!(key))
             }
-            JobOutcome::Failed(failure) => Err(OpError::failed_text(format!("task {} failed: {failure}", self.name))),
+            JobOutcome::Failed(failure) => Err(OpError::failed_text(format!(
+                "task {} failed: {failure}",
+                self.name
+            ))),
         }
     }
 
-    async fn complete(&self, _: &Context, _: &[Output], result: &Value) -> Result<Option<Output>, OpError> {
-        Ok(result.as_str().map(|key| Output::new(ReleaseValue { key: key.to_owned() })))
+    async fn complete(
+        &self,
+        _: &Context,
+        _: &[Output],
+        result: &Value,
+    ) -> Result<Option<Output>, OpError> {
+        Ok(result.as_str().map(|key| {
+            Output::new(ReleaseValue {
+                key: key.to_owned(),
+            })
+        }))
     }
 }

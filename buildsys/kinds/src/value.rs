@@ -116,8 +116,17 @@ pub struct ReleaseValue {
 }
 
 /// The input at `at` as a `T`. Edges are made by this crate alone, so another type is a defect.
-pub(crate) fn input<T: Send + Sync + 'static>(inputs: &[Output], at: usize) -> Result<Arc<T>, OpError> {
-    inputs.get(at).and_then(Output::get).ok_or_else(|| OpError::Internal {
-        message: format!("input {at} of a node is not a {}", std::any::type_name::<T>()),
-    })
+pub(crate) fn input<T: Send + Sync + 'static>(
+    inputs: &[Output],
+    at: usize,
+) -> Result<Arc<T>, OpError> {
+    inputs
+        .get(at)
+        .and_then(Output::get)
+        .ok_or_else(|| OpError::Internal {
+            message: format!(
+                "input {at} of a node is not a {}",
+                std::any::type_name::<T>()
+            ),
+        })
 }

@@ -67,7 +67,12 @@ pub struct World {
 
 impl World {
     /// A world over `store`.
-    pub fn new(store: Arc<LocalStore>, executor: Arc<dyn Executor>, machine: Machine, project: PathBuf) -> Self {
+    pub fn new(
+        store: Arc<LocalStore>,
+        executor: Arc<dyn Executor>,
+        machine: Machine,
+        project: PathBuf,
+    ) -> Self {
         Self {
             store,
             executor,
@@ -84,7 +89,10 @@ impl World {
     /// The cluster that the kubeconfigs name: one connection for all.
     pub(crate) async fn cluster(&self) -> Result<&Cluster, OpError> {
         let connect = || Cluster::connect(&self.machine.kubeconfigs, None);
-        self.cluster.get_or_try_init(connect).await.map_err(|error| kube_failure(&error))
+        self.cluster
+            .get_or_try_init(connect)
+            .await
+            .map_err(|error| kube_failure(&error))
     }
 
     /// Connects to the cluster while other work is done.
@@ -105,21 +113,34 @@ impl World {
 
     /// The index of a layer that is in the store.
     pub fn index(&self, diff_id: &DiffId) -> Result<Arc<LayerIndex>, OpError> {
-        if let Some(index) = self.indexes.lock().ok().and_then(|known| known.get(diff_id).cloned()) {
+        if let Some(index) = self
+            .indexes
+            .lock()
+            .ok()
+            .and_then(|known| known.get(diff_id).cloned())
+        {
             return Ok(index);
         }
         let name = diff_id.hex();
-        let kept = self.store.reference(INDEX, &name)?.and_then(|bytes| LayerIndex::decode(&bytes).ok());
+        let kept = self
+            .store
+            .reference(INDEX, &name)?
+            .and_then(|bytes| LayerIndex::decode(&bytes).ok());
         let index = match kept {
             Some(index) => index,
             None => {
                 let blob = diff_id.as_uncompressed_blob();
-                let reader = self.store.open_blob(&blob)?.ok_or_else(|| OpError::Internal {
-                    message: format!("layer {diff_id} is not in the store"),
-                })?;
-                let index = tbuild_oci::index_layer(std::io::BufReader::with_capacity(1 << 20, reader))
-                    .map_err(|error| OpError::internal(&error))?;
-                self.store.set_reference(INDEX, &name, Some(&index.encode()))?;
+                let reader = self
+                    .store
+                    .open_blob(&blob)?
+                    .ok_or_else(|| OpError::Internal {
+                        message: format!("layer {diff_id} is not in the store"),
+                    })?;
+                let index =
+                    tbuild_oci::index_layer(std::io::BufReader::with_capacity(1 << 20, reader))
+                        .map_err(|error| OpError::internal(&error))?;
+                self.store
+                    .set_reference(INDEX, &name, Some(&index.encode()))?;
                 index
             }
         };
@@ -127,8 +148,13 @@ impl World {
     }
 
     /// Keeps the index of a layer that was just written.
-    pub fn keep_index(&self, diff_id: &DiffId, index: LayerIndex) -> Result<Arc<LayerIndex>, OpError> {
-        self.store.set_reference(INDEX, &diff_id.hex(), Some(&index.encode()))?;
+    pub fn keep_index(
+        &self,
+        diff_id: &DiffId,
+        index: LayerIndex,
+    ) -> Result<Arc<LayerIndex>, OpError> {
+        self.store
+            .set_reference(INDEX, &diff_id.hex(), Some(&index.encode()))?;
         Ok(self.remember(diff_id, index))
     }
 
@@ -142,19 +168,28 @@ impl World {
 
     /// The merged view of layers, lowest first.
     pub fn rootfs(&self, layers: &[LayerRef]) -> Result<Rootfs, OpError> {
-        let trees: Result<Vec<_>, OpError> =
-            layers.iter().map(|layer| Ok(Arc::clone(self.index(&layer.diff_id)?.tree()))).collect();
+        let trees: Result<Vec<_>, OpError> = layers
+            .iter()
+            .map(|layer| Ok(Arc::clone(self.index(&layer.diff_id)?.tree())))
+            .collect();
         Ok(Rootfs::new(trees?))
     }
 
     /// The layers unpacked, topmost first, as executors want them.
     pub fn snapshots(&self, layers: &[LayerRef]) -> Result<Vec<PathBuf>, OpError> {
-        layers.iter().rev().map(|layer| Ok(self.store.ensure_snapshot(&layer.diff_id)?)).collect()
+        layers
+            .iter()
+            .rev()
+            .map(|layer| Ok(self.store.ensure_snapshot(&layer.diff_id)?))
+            .collect()
     }
 
     /// Whether a layer's bytes are here.
     pub fn has_layer(&self, layer: &LayerRef) -> Result<bool, OpError> {
-        Ok(self.store.blob_size(&layer.diff_id.as_uncompressed_blob())? == Some(layer.size))
+        Ok(self
+            .store
+            .blob_size(&layer.diff_id.as_uncompressed_blob())?
+            == Some(layer.size))
     }
 }
 
@@ -162,7 +197,9 @@ impl World {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, OpError> + Send + 'static,
 ) -> Result<T, OpError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| OpError::internal(&error))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| OpError::internal(&error))?
 }
 
 /// Gives a thread of its own to work that drives a future there: borrowed progress callbacks make one that

@@ -117,6 +117,9 @@ pub struct Summary {
 /// Where events go. Called from any thread; must not block for long.
 pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
 
-fn milliseconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+fn milliseconds<S: serde::Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

@@ -11,10 +11,10 @@ mod run;
 mod state;
 
 pub use event::{Event, EventSink, Status, Summary};
-pub use op::{chain as message, Context, Effect, Op, OpError, Output, Prepared, Work};
+pub use op::{Context, Effect, Op, OpError, Output, Prepared, Work, chain as message};
 pub use record::{Last, Record, last, read_record};
 pub use run::{Failure, Options, Outcome, realise};
-pub use state::{NodeState, Transition, Tracker};
+pub use state::{NodeState, Tracker, Transition};
 
 #[cfg(test)]
 mod tests;

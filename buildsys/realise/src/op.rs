@@ -97,27 +97,41 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 impl OpError {
     /// A failure by the node's own doing.
     pub fn failed(error: &dyn std::error::Error) -> Self {
-        Self::Failed { message: chain(error), hints: Vec::new() }
+        Self::Failed {
+            message: chain(error),
+            hints: Vec::new(),
+        }
     }
 
     /// A failure by the node's own doing, in words.
     pub fn failed_text(message: impl Into<String>) -> Self {
-        Self::Failed { message: message.into(), hints: Vec::new() }
+        Self::Failed {
+            message: message.into(),
+            hints: Vec::new(),
+        }
     }
 
     /// Something out of reach.
     pub fn unreachable(error: &dyn std::error::Error) -> Self {
-        Self::Unreachable { message: chain(error), hints: Vec::new() }
+        Self::Unreachable {
+            message: chain(error),
+            hints: Vec::new(),
+        }
     }
 
     /// A wrong input.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self::Usage { message: message.into(), hints: Vec::new() }
+        Self::Usage {
+            message: message.into(),
+            hints: Vec::new(),
+        }
     }
 
     /// A defect or a machine in trouble.
     pub fn internal(error: &dyn std::error::Error) -> Self {
-        Self::Internal { message: chain(error) }
+        Self::Internal {
+            message: chain(error),
+        }
     }
 
     /// Adds a hint where the kind has room for one.
@@ -185,17 +199,30 @@ impl Context {
             log.push(bytes);
         }
         let text = String::from_utf8_lossy(bytes).into_owned();
-        (self.events)(Event::Output { node: self.node.to_string(), stream, text });
+        (self.events)(Event::Output {
+            node: self.node.to_string(),
+            stream,
+            text,
+        });
     }
 
     /// Says how far the node is.
     pub fn progress(&self, what: &str, done: u64, total: Option<u64>, bytes: bool) {
-        (self.events)(Event::Progress { node: self.node.to_string(), what: what.to_owned(), done, total, bytes });
+        (self.events)(Event::Progress {
+            node: self.node.to_string(),
+            what: what.to_owned(),
+            done,
+            total,
+            bytes,
+        });
     }
 
     /// Tells the user something.
     pub fn notice(&self, message: impl Into<String>) {
-        (self.events)(Event::Notice { node: self.node.to_string(), message: message.into() });
+        (self.events)(Event::Notice {
+            node: self.node.to_string(),
+            message: message.into(),
+        });
     }
 }
 
@@ -251,7 +278,9 @@ pub trait Op: Send + Sync {
         state: Box<dyn Any + Send + Sync>,
     ) -> Result<serde_json::Value, OpError> {
         let _unused = (inputs, state);
-        Err(OpError::Internal { message: format!("{} has nothing to run", cx.node) })
+        Err(OpError::Internal {
+            message: format!("{} has nothing to run", cx.node),
+        })
     }
 
     /// Makes the output from what was recorded; none if something it names is no longer in the store, which

@@ -42,16 +42,25 @@ const LAST: &str = "last";
 
 /// Reads the record under `key`; a record of another tbuild that cannot be read counts as none.
 pub fn read_record(store: &dyn Store, key: &ActionKey) -> Result<Option<Record>, StoreError> {
-    Ok(store.action(key)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    Ok(store
+        .action(key)?
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// What `node` was last realised as.
 pub fn last(store: &dyn Store, node: &str) -> Result<Option<Last>, StoreError> {
-    Ok(store.reference(LAST, node)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    Ok(store
+        .reference(LAST, node)?
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// Remembers that `node` is now realised as `key`. Writes nothing when it was so already.
-pub(crate) fn remember(store: &dyn Store, node: &str, key: ActionKey, duration_ms: Option<u64>) -> Result<(), StoreError> {
+pub(crate) fn remember(
+    store: &dyn Store,
+    node: &str,
+    key: ActionKey,
+    duration_ms: Option<u64>,
+) -> Result<(), StoreError> {
     let before = last(store, node)?;
     let (previous, known) = match &before {
         Some(before) if before.key == key && duration_ms.is_none() => return Ok(()),
@@ -59,15 +68,24 @@ pub(crate) fn remember(store: &dyn Store, node: &str, key: ActionKey, duration_m
         Some(before) => (Some(before.key), before.duration_ms),
         None => (None, 0),
     };
-    let now = Last { key, previous, duration_ms: duration_ms.unwrap_or(known) };
+    let now = Last {
+        key,
+        previous,
+        duration_ms: duration_ms.unwrap_or(known),
+    };
     let bytes = serde_json::to_vec(&now).unwrap_or_default();
     store.set_reference(LAST, node, Some(&bytes))
 }
 
 /// Seconds since the epoch.
 pub(crate) fn now() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "the scheduler may read the clock; keys never see it")]
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the scheduler may read the clock; keys never see it"
+    )]
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// The output of a node: the first and the last part of it, however long it is.

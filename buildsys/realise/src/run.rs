@@ -13,7 +13,9 @@ use tokio::task::JoinSet;
 
 use crate::op::chain;
 use crate::record::{Log, Record, last, now, read_record, remember};
-use crate::{Context, Event, EventSink, Op, OpError, Output, Prepared, Status, Summary, Tracker, Transition};
+use crate::{
+    Context, Event, EventSink, Op, OpError, Output, Prepared, Status, Summary, Tracker, Transition,
+};
 
 /// How to realise.
 #[derive(Debug, Clone, Copy)]
@@ -58,9 +60,18 @@ pub struct Failure {
 
 /// What a task reports back to the loop.
 enum Report {
-    Known { output: Output, manifest: Option<KeyManifest>, status: Status, duration: Duration },
+    Known {
+        output: Output,
+        manifest: Option<KeyManifest>,
+        status: Status,
+        duration: Duration,
+    },
     ToRun(ToRun),
-    Failed { error: OpError, duration: Duration, log: Vec<u8> },
+    Failed {
+        error: OpError,
+        duration: Duration,
+        log: Vec<u8>,
+    },
 }
 
 /// An action or effect that has to run.
@@ -104,7 +115,12 @@ pub async fn realise(
     let (tracker, first) = Tracker::new(&graph, &order);
     events(Event::Started { nodes: order.len() });
     let mut run = Run {
-        shared: Arc::new(Shared { graph, store, events, cancel }),
+        shared: Arc::new(Shared {
+            graph,
+            store,
+            events,
+            cancel,
+        }),
         options,
         tracker,
         tasks: JoinSet::new(),
@@ -120,7 +136,9 @@ pub async fn realise(
         run.prepare(node);
     }
     run.go().await;
-    (run.shared.events)(Event::Finished { summary: run.outcome.summary });
+    (run.shared.events)(Event::Finished {
+        summary: run.outcome.summary,
+    });
     Ok(run.outcome)
 }
 
@@ -154,13 +172,18 @@ impl Run {
     }
 
     fn stopping(&self) -> bool {
-        self.shared.cancel.is_cancelled() || (!self.outcome.failures.is_empty() && !self.options.keep_going)
+        self.shared.cancel.is_cancelled()
+            || (!self.outcome.failures.is_empty() && !self.options.keep_going)
     }
 
     fn fill_slots(&mut self) {
         while self.running < self.options.jobs.max(1) || self.stopping() {
-            let Some(Ready { node, .. }) = self.ready.pop() else { break };
-            let Some(work) = self.waiting.remove(&node) else { continue };
+            let Some(Ready { node, .. }) = self.ready.pop() else {
+                break;
+            };
+            let Some(work) = self.waiting.remove(&node) else {
+                continue;
+            };
             if self.stopping() {
                 self.end(node, Status::Cancelled, Duration::ZERO, None);
                 continue;
@@ -173,7 +196,11 @@ impl Run {
 
     fn inputs(&self, node: NodeId) -> Vec<Output> {
         let vertex = self.shared.graph.get(node);
-        vertex.inputs.iter().filter_map(|input| self.outcome.outputs.get(input).cloned()).collect()
+        vertex
+            .inputs
+            .iter()
+            .filter_map(|input| self.outcome.outputs.get(input).cloned())
+            .collect()
     }
 
     fn prepare(&mut self, node: NodeId) {
@@ -186,7 +213,10 @@ impl Run {
         self.tasks.spawn(async move {
             let cx = shared.context(node);
             let report = shared.prepare(node, &cx, &inputs, plan_only).await;
-            (node, report.unwrap_or_else(|error| failed(error, Duration::ZERO, &cx)))
+            (
+                node,
+                report.unwrap_or_else(|error| failed(error, Duration::ZERO, &cx)),
+            )
         });
     }
 
@@ -202,7 +232,10 @@ impl Run {
             let cx = shared.context(node);
             let begun = Instant::now();
             let report = shared.run(node, &cx, &inputs, work, begun).await;
-            (node, report.unwrap_or_else(|error| failed(error, begun.elapsed(), &cx)))
+            (
+                node,
+                report.unwrap_or_else(|error| failed(error, begun.elapsed(), &cx)),
+            )
         });
     }
 
@@ -210,7 +243,12 @@ impl Run {
         let was_running = self.tracker.state(node) == Some(crate::NodeState::Running);
         self.running -= usize::from(was_running);
         match report {
-            Report::Known { output, manifest, status, duration } => {
+            Report::Known {
+                output,
+                manifest,
+                status,
+                duration,
+            } => {
                 self.outcome.outputs.insert(node, output);
                 if let Some(manifest) = manifest {
                     self.outcome.manifests.insert(node, manifest);
@@ -229,23 +267,45 @@ impl Run {
                 let priority = self.priority(node);
                 self.tracker.apply(node, Transition::Ready);
                 self.waiting.insert(node, work);
-                self.ready.push(Ready { priority, order: std::cmp::Reverse(node.index()), node });
+                self.ready.push(Ready {
+                    priority,
+                    order: std::cmp::Reverse(node.index()),
+                    node,
+                });
             }
-            Report::Failed { error: OpError::Cancelled, duration, .. } => {
+            Report::Failed {
+                error: OpError::Cancelled,
+                duration,
+                ..
+            } => {
                 self.end(node, Status::Cancelled, duration, None);
             }
-            Report::Failed { error, duration, log } => {
+            Report::Failed {
+                error,
+                duration,
+                log,
+            } => {
                 let vertex = self.shared.graph.get(node);
                 let message = chain(&error);
                 let (name, title) = (vertex.name.clone(), vertex.payload.title());
-                self.outcome.failures.push(Failure { node: name, title, error, log });
+                self.outcome.failures.push(Failure {
+                    node: name,
+                    title,
+                    error,
+                    log,
+                });
                 self.end(node, Status::Failed, duration, Some(message));
             }
         }
     }
 
     fn priority(&mut self, node: NodeId) -> u64 {
-        let Self { shared, order, priorities, .. } = self;
+        let Self {
+            shared,
+            order,
+            priorities,
+            ..
+        } = self;
         let table = priorities.get_or_insert_with(|| {
             shared.graph.priorities(order, |node| {
                 let vertex = shared.graph.get(node);
@@ -262,7 +322,11 @@ impl Run {
     /// Ends a node and starts or ends those that waited for it.
     fn end(&mut self, node: NodeId, status: Status, duration: Duration, error: Option<String>) {
         let known = self.outcome.outputs.contains_key(&node);
-        let transition = if known { Transition::Done } else { Transition::Blocked };
+        let transition = if known {
+            Transition::Done
+        } else {
+            Transition::Blocked
+        };
         let (start, blocked) = self.tracker.apply(node, transition);
         self.report(node, status, duration, error);
         let after = match status {
@@ -288,13 +352,23 @@ impl Run {
         }
         self.outcome.statuses.insert(node, status);
         let vertex = self.shared.graph.get(node);
-        (self.shared.events)(Event::NodeFinished { node: vertex.name.clone(), kind: vertex.kind, status, duration, error });
+        (self.shared.events)(Event::NodeFinished {
+            node: vertex.name.clone(),
+            kind: vertex.kind,
+            status,
+            duration,
+            error,
+        });
     }
 }
 
 fn failed(error: OpError, duration: Duration, cx: &Context) -> Report {
     let log = cx.log.lock().map(|log| log.bytes()).unwrap_or_default();
-    Report::Failed { error, duration, log }
+    Report::Failed {
+        error,
+        duration,
+        log,
+    }
 }
 
 impl Shared {
@@ -308,9 +382,20 @@ impl Shared {
         }
     }
 
-    async fn prepare(&self, node: NodeId, cx: &Context, inputs: &[Output], plan_only: bool) -> Result<Report, OpError> {
+    async fn prepare(
+        &self,
+        node: NodeId,
+        cx: &Context,
+        inputs: &[Output],
+        plan_only: bool,
+    ) -> Result<Report, OpError> {
         let vertex = self.graph.get(node);
-        let known = |output, manifest, status| Report::Known { output, manifest, status, duration: Duration::ZERO };
+        let known = |output, manifest, status| Report::Known {
+            output,
+            manifest,
+            status,
+            duration: Duration::ZERO,
+        };
         match vertex.payload.prepare(cx, inputs).await? {
             Prepared::Ready(output) => Ok(known(output, None, Status::Composed)),
             Prepared::Action(work) => {
@@ -355,7 +440,13 @@ impl Shared {
         key: &ActionKey,
     ) -> Result<Option<Output>, OpError> {
         match read_record(self.store.as_ref(), key)? {
-            Some(record) => self.graph.get(node).payload.complete(cx, inputs, &record.result).await,
+            Some(record) => {
+                self.graph
+                    .get(node)
+                    .payload
+                    .complete(cx, inputs, &record.result)
+                    .await
+            }
             None => Ok(None),
         }
     }
@@ -370,7 +461,12 @@ impl Shared {
     ) -> Result<Report, OpError> {
         let vertex = self.graph.get(node);
         let known = |output, manifest, status| {
-            Ok(Report::Known { output, manifest: Some(manifest), status, duration: begun.elapsed() })
+            Ok(Report::Known {
+                output,
+                manifest: Some(manifest),
+                status,
+                duration: begun.elapsed(),
+            })
         };
         let Some(key) = work.key else {
             let result = vertex.payload.run(cx, inputs, work.state).await?;
@@ -378,7 +474,15 @@ impl Shared {
             let duration_ms = begun.elapsed().as_millis() as u64;
             let manifest = work.manifest;
             // Kept for `why`; whether the effect is in place is asked of the world, never of this record.
-            self.record(node, manifest.key(), &manifest, &work.impure, result, duration_ms, cx)?;
+            self.record(
+                node,
+                manifest.key(),
+                &manifest,
+                &work.impure,
+                result,
+                duration_ms,
+                cx,
+            )?;
             return known(output, manifest, Status::Ran);
         };
         // One action runs once, however many processes and nodes want it.
@@ -395,7 +499,15 @@ impl Shared {
         }
         let result = vertex.payload.run(cx, inputs, work.state).await?;
         let duration_ms = begun.elapsed().as_millis() as u64;
-        self.record(node, key, &work.manifest, &work.impure, result.clone(), duration_ms, cx)?;
+        self.record(
+            node,
+            key,
+            &work.manifest,
+            &work.impure,
+            result.clone(),
+            duration_ms,
+            cx,
+        )?;
         drop(guard);
         let output = self.complete(node, cx, inputs, &result).await?;
         known(output, work.manifest, Status::Ran)
@@ -409,9 +521,13 @@ impl Shared {
         result: &serde_json::Value,
     ) -> Result<Output, OpError> {
         let vertex = self.graph.get(node);
-        vertex.payload.complete(cx, inputs, result).await?.ok_or_else(|| OpError::Internal {
-            message: format!("{} ran, but its output is not in the store", vertex.name),
-        })
+        vertex
+            .payload
+            .complete(cx, inputs, result)
+            .await?
+            .ok_or_else(|| OpError::Internal {
+                message: format!("{} ran, but its output is not in the store", vertex.name),
+            })
     }
 
     #[expect(clippy::too_many_arguments, reason = "a record has that many parts")]
@@ -427,7 +543,11 @@ impl Shared {
     ) -> Result<(), OpError> {
         let name = &self.graph.get(node).name;
         let log = cx.log.lock().map(|log| log.bytes()).unwrap_or_default();
-        let log = if log.is_empty() { None } else { Some(self.store.put_blob(&log)?) };
+        let log = if log.is_empty() {
+            None
+        } else {
+            Some(self.store.put_blob(&log)?)
+        };
         let record = Record {
             node: name.clone(),
             manifest: manifest.clone(),

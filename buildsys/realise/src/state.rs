@@ -60,7 +60,14 @@ impl Tracker {
                 dependents[input.index()].push(*node);
             }
         }
-        (Self { states, dependents, open: order.len() }, first)
+        (
+            Self {
+                states,
+                dependents,
+                open: order.len(),
+            },
+            first,
+        )
     }
 
     /// Where a node stands; none if it is not part of this run.
@@ -81,7 +88,9 @@ impl Tracker {
             (Some(S::Preparing), Transition::Ready) => S::Ready,
             (Some(S::Ready), Transition::Running) => S::Running,
             (Some(S::Preparing | S::Running), Transition::Done) => S::Done,
-            (Some(S::Preparing | S::Ready | S::Running | S::Waiting(_)), Transition::Blocked) => S::Blocked,
+            (Some(S::Preparing | S::Ready | S::Running | S::Waiting(_)), Transition::Blocked) => {
+                S::Blocked
+            }
             // Anything else would be a defect of the scheduler: the node stays as it is.
             _ => return (Vec::new(), Vec::new()),
         };

@@ -30,23 +30,52 @@ impl Op for Join {
     }
 
     async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
-        let texts = inputs.iter().map(|input| input.get::<String>().expect("a text").to_string());
-        let manifest = KeyManifest::new("join/1").text("text", &self.text).list("input", texts);
-        Ok(Prepared::Action(Work { manifest, impure: vec![], force: false, state: Box::new(()) }))
+        let texts = inputs
+            .iter()
+            .map(|input| input.get::<String>().expect("a text").to_string());
+        let manifest = KeyManifest::new("join/1")
+            .text("text", &self.text)
+            .list("input", texts);
+        Ok(Prepared::Action(Work {
+            manifest,
+            impure: vec![],
+            force: false,
+            state: Box::new(()),
+        }))
     }
 
-    async fn run(&self, cx: &Context, inputs: &[Output], _: Box<dyn Any + Send + Sync>) -> Result<serde_json::Value, OpError> {
+    async fn run(
+        &self,
+        cx: &Context,
+        inputs: &[Output],
+        _: Box<dyn Any + Send + Sync>,
+    ) -> Result<serde_json::Value, OpError> {
         self.runs.fetch_add(1, Ordering::SeqCst);
         self.order.lock().expect("no panic").push(self.text.clone());
-        cx.output(tbuild_exec::Stream::Stdout, format!("working on {}\n", self.text).as_bytes());
+        cx.output(
+            tbuild_exec::Stream::Stdout,
+            format!("working on {}\n", self.text).as_bytes(),
+        );
         if self.fails {
             return Err(OpError::failed_text("it fails"));
         }
-        let inputs: String = inputs.iter().map(|input| input.get::<String>().expect("a text").to_string()).collect();
-        Ok(json!(self.fixed.clone().unwrap_or_else(|| format!("{inputs}{}", self.text))))
+        let inputs: String = inputs
+            .iter()
+            .map(|input| input.get::<String>().expect("a text").to_string())
+            .collect();
+        Ok(json!(
+            self.fixed
+                .clone()
+                .unwrap_or_else(|| format!("{inputs}{}", self.text))
+        ))
     }
 
-    async fn complete(&self, _: &Context, _: &[Output], result: &serde_json::Value) -> Result<Option<Output>, OpError> {
+    async fn complete(
+        &self,
+        _: &Context,
+        _: &[Output],
+        result: &serde_json::Value,
+    ) -> Result<Option<Output>, OpError> {
         Ok(result.as_str().map(|text| Output::new(text.to_owned())))
     }
 
@@ -66,23 +95,56 @@ impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Arc::new(LocalStore::open(folder.path()).expect("a store"));
-        Self { _folder: folder, store, runs: Arc::default(), order: Arc::default() }
+        Self {
+            _folder: folder,
+            store,
+            runs: Arc::default(),
+            order: Arc::default(),
+        }
     }
 
     fn op(&self, text: &str) -> Join {
         let (runs, order) = (Arc::clone(&self.runs), Arc::clone(&self.order));
-        Join { text: text.to_owned(), runs, fixed: None, fails: false, order, cost: 1 }
+        Join {
+            text: text.to_owned(),
+            runs,
+            fixed: None,
+            fails: false,
+            order,
+            cost: 1,
+        }
     }
 
-    async fn realise(&self, graph: Graph<Box<dyn Op>>, targets: &[NodeId], options: Options) -> Outcome {
-        self.realise_with(graph, targets, options, &Cancel::new()).await
+    async fn realise(
+        &self,
+        graph: Graph<Box<dyn Op>>,
+        targets: &[NodeId],
+        options: Options,
+    ) -> Outcome {
+        self.realise_with(graph, targets, options, &Cancel::new())
+            .await
     }
 
-    async fn realise_with(&self, graph: Graph<Box<dyn Op>>, targets: &[NodeId], options: Options, cancel: &Cancel) -> Outcome {
+    async fn realise_with(
+        &self,
+        graph: Graph<Box<dyn Op>>,
+        targets: &[NodeId],
+        options: Options,
+        cancel: &Cancel,
+    ) -> Outcome {
         self.runs.store(0, Ordering::SeqCst);
         self.order.lock().expect("no panic").clear();
         let store = Arc::clone(&self.store);
-        realise(Arc::new(graph), targets, store, Arc::new(|_| {}), cancel.clone(), options).await.expect("no cycle")
+        realise(
+            Arc::new(graph),
+            targets,
+            store,
+            Arc::new(|_| {}),
+            cancel.clone(),
+            options,
+        )
+        .await
+        .expect("no cycle")
     }
 
     fn ran(&self) -> usize {
@@ -90,16 +152,25 @@ impl World {
     }
 }
 
-const PLAIN: Options = Options { jobs: 2, keep_going: false, plan_only: false };
+const PLAIN: Options = Options {
+    jobs: 2,
+    keep_going: false,
+    plan_only: false,
+};
 
 fn add(graph: &mut Graph<Box<dyn Op>>, name: &str, inputs: Vec<NodeId>, op: Join) -> NodeId {
-    graph.add(NodeKind::Step, name, inputs, Box::new(op)).expect("one name once")
+    graph
+        .add(NodeKind::Step, name, inputs, Box::new(op))
+        .expect("one name once")
 }
 
 /// a -> b -> c, with `a` saying `text` and making `fixed`.
 fn chain(world: &World, text: &str, fixed: Option<&str>) -> (Graph<Box<dyn Op>>, NodeId) {
     let mut graph = Graph::new();
-    let first = Join { fixed: fixed.map(str::to_owned), ..world.op(text) };
+    let first = Join {
+        fixed: fixed.map(str::to_owned),
+        ..world.op(text)
+    };
     let a = add(&mut graph, "a", vec![], first);
     let b = add(&mut graph, "b", vec![a], world.op("b"));
     let c = add(&mut graph, "c", vec![b], world.op("c"));
@@ -112,10 +183,16 @@ async fn runs_once_then_never_again() {
     let (graph, c) = chain(&world, "a", None);
     let outcome = world.realise(graph, &[c], PLAIN).await;
     assert_eq!(*outcome.outputs[&c].get::<String>().expect("a text"), "abc");
-    assert_eq!((world.ran(), outcome.summary.ran, outcome.summary.cached), (3, 3, 0));
+    assert_eq!(
+        (world.ran(), outcome.summary.ran, outcome.summary.cached),
+        (3, 3, 0)
+    );
     let (graph, c) = chain(&world, "a", None);
     let outcome = world.realise(graph, &[c], PLAIN).await;
-    assert_eq!((world.ran(), outcome.summary.ran, outcome.summary.cached), (0, 0, 3));
+    assert_eq!(
+        (world.ran(), outcome.summary.ran, outcome.summary.cached),
+        (0, 0, 3)
+    );
 }
 
 #[tokio::test]
@@ -134,7 +211,16 @@ async fn a_plan_runs_nothing_and_records_nothing() {
     let world = World::new();
     for _ in 0..2 {
         let (graph, c) = chain(&world, "a", None);
-        let outcome = world.realise(graph, &[c], Options { plan_only: true, ..PLAIN }).await;
+        let outcome = world
+            .realise(
+                graph,
+                &[c],
+                Options {
+                    plan_only: true,
+                    ..PLAIN
+                },
+            )
+            .await;
         assert_eq!((world.ran(), outcome.summary.pending), (0, 3));
         assert_eq!(outcome.statuses[&c], Status::MayRun);
     }
@@ -145,16 +231,33 @@ async fn a_failure_stops_the_rest_unless_told_to_go_on() {
     for keep_going in [false, true] {
         let world = World::new();
         let mut graph = Graph::new();
-        let bad = add(&mut graph, "bad", vec![], Join { fails: true, cost: 100, ..world.op("bad") });
+        let bad = add(
+            &mut graph,
+            "bad",
+            vec![],
+            Join {
+                fails: true,
+                cost: 100,
+                ..world.op("bad")
+            },
+        );
         let after = add(&mut graph, "after", vec![bad], world.op("after"));
         let other = add(&mut graph, "other", vec![], world.op("other"));
-        let options = Options { jobs: 1, keep_going, plan_only: false };
+        let options = Options {
+            jobs: 1,
+            keep_going,
+            plan_only: false,
+        };
         let outcome = world.realise(graph, &[after, other], options).await;
         assert_eq!(outcome.failures.len(), 1);
         assert_eq!(outcome.failures[0].log, b"working on bad\n");
         assert_eq!(outcome.statuses[&bad], Status::Failed);
         assert_eq!(outcome.statuses[&after], Status::Skipped);
-        let expected = if keep_going { Status::Ran } else { Status::Cancelled };
+        let expected = if keep_going {
+            Status::Ran
+        } else {
+            Status::Cancelled
+        };
         assert_eq!(outcome.statuses[&other], expected);
     }
 }
@@ -165,10 +268,26 @@ async fn the_critical_path_goes_first() {
     let mut graph = Graph::new();
     let short = add(&mut graph, "short", vec![], world.op("short"));
     let long = add(&mut graph, "long", vec![], world.op("long"));
-    let tail = add(&mut graph, "tail", vec![long], Join { cost: 50, ..world.op("tail") });
+    let tail = add(
+        &mut graph,
+        "tail",
+        vec![long],
+        Join {
+            cost: 50,
+            ..world.op("tail")
+        },
+    );
     let options = Options { jobs: 1, ..PLAIN };
     // Both are ready at once; the one that more hangs on is taken first once the first slot is free.
-    let blocker = add(&mut graph, "blocker", vec![], Join { cost: 1000, ..world.op("blocker") });
+    let blocker = add(
+        &mut graph,
+        "blocker",
+        vec![],
+        Join {
+            cost: 1000,
+            ..world.op("blocker")
+        },
+    );
     world.realise(graph, &[short, tail, blocker], options).await;
     let order = world.order.lock().expect("no panic").clone();
     let at = |name: &str| order.iter().position(|text| text == name).expect("it ran");
@@ -182,7 +301,10 @@ async fn cancelling_ends_everything() {
     let cancel = Cancel::new();
     cancel.cancel();
     let targets = [c];
-    let outcome = tokio::time::timeout(Duration::from_secs(10), world.realise_with(graph, &targets, PLAIN, &cancel));
+    let outcome = tokio::time::timeout(
+        Duration::from_secs(10),
+        world.realise_with(graph, &targets, PLAIN, &cancel),
+    );
     let outcome = outcome.await.expect("it ends");
     assert_eq!((world.ran(), outcome.summary.skipped), (0, 3));
 }
@@ -205,11 +327,20 @@ async fn remembers_what_it_was_before() {
         let node = add(&mut graph, "node", vec![], world.op(text));
         world.realise(graph, &[node], PLAIN).await;
     }
-    let known = last(world.store.as_ref(), "node").expect("readable").expect("there");
-    let previous = read_record(world.store.as_ref(), &known.previous.expect("two keys")).expect("readable");
+    let known = last(world.store.as_ref(), "node")
+        .expect("readable")
+        .expect("there");
+    let previous =
+        read_record(world.store.as_ref(), &known.previous.expect("two keys")).expect("readable");
     let changes = tbuild_graph::explain(
         &previous.expect("there").manifest,
-        &read_record(world.store.as_ref(), &known.key).expect("readable").expect("there").manifest,
+        &read_record(world.store.as_ref(), &known.key)
+            .expect("readable")
+            .expect("there")
+            .manifest,
     );
-    assert_eq!(changes.iter().map(ToString::to_string).collect::<Vec<_>>(), [r#"text changed: "a" -> "b""#]);
+    assert_eq!(
+        changes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [r#"text changed: "a" -> "b""#]
+    );
 }

@@ -34,7 +34,8 @@ pub fn get(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
 /// Whether `name` has a record.
 pub fn is_there(folder: &Path, name: &str) -> Result<bool, StoreError> {
     let path = folder.join(names::escape(name));
-    path.try_exists().map_err(|source| io::fail("inspect", &path, source))
+    path.try_exists()
+        .map_err(|source| io::fail("inspect", &path, source))
 }
 
 /// All names in `folder`, sorted.

@@ -25,13 +25,24 @@ pub struct Arguments {
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let engine = Engine::new(global, Project::load(global)?)?;
     let mut graph = Nodes::new();
-    let node = engine.pipeline().node(&mut graph, &NodeRef::new(Kind::Artifact, &arguments.name))?;
+    let node = engine
+        .pipeline()
+        .node(&mut graph, &NodeRef::new(Kind::Artifact, &arguments.name))?;
     let outcome = engine.realise(Arc::new(graph), &[node]).await?;
-    let Some(tree) = outcome.outputs.get(&node).and_then(|output| output.get::<TreeValue>()) else { return Ok(0) };
+    let Some(tree) = outcome
+        .outputs
+        .get(&node)
+        .and_then(|output| output.get::<TreeValue>())
+    else {
+        return Ok(0);
+    };
     if let Some(folder) = &arguments.output {
         let (world, folder, tree) = (Arc::clone(&engine.world), folder.clone(), Arc::clone(&tree));
-        let written = tokio::task::spawn_blocking(move || tbuild_kinds::export::tree(&world, &tree, &folder));
-        written.await.map_err(|error| CliError::internal(&error))??;
+        let written =
+            tokio::task::spawn_blocking(move || tbuild_kinds::export::tree(&world, &tree, &folder));
+        written
+            .await
+            .map_err(|error| CliError::internal(&error))??;
     }
     if !global.json {
         crate::output::line(tree.digest);

@@ -42,11 +42,16 @@ impl OutputArguments {
 }
 
 fn parse(text: &str) -> Result<OutputSpec, CliError> {
-    let wrong = |why: &str| CliError::usage(format!("--output {text}: {why}")).hint("type=oci|docker|local|tar,dest=PATH[,tar=false]");
+    let wrong = |why: &str| {
+        CliError::usage(format!("--output {text}: {why}"))
+            .hint("type=oci|docker|local|tar,dest=PATH[,tar=false]")
+    };
     let mut fields = BTreeMap::new();
     if text.contains('=') {
         for field in text.split(',') {
-            let (name, value) = field.split_once('=').ok_or_else(|| wrong(&format!("{field} has no value")))?;
+            let (name, value) = field
+                .split_once('=')
+                .ok_or_else(|| wrong(&format!("{field} has no value")))?;
             fields.insert(name, value);
         }
     } else {
@@ -68,11 +73,17 @@ fn parse(text: &str) -> Result<OutputSpec, CliError> {
         Some(other) => return Err(wrong(&format!("there is no type {other}"))),
         None => return Err(wrong("it has no type")),
     };
-    if let Some(unknown) = fields.keys().find(|name| !["type", "dest", "tar"].contains(*name)) {
+    if let Some(unknown) = fields
+        .keys()
+        .find(|name| !["type", "dest", "tar"].contains(*name))
+    {
         return Err(wrong(&format!("there is no field {unknown}")));
     }
     let dest = fields.get("dest").ok_or_else(|| wrong("it has no dest"))?;
-    Ok(OutputSpec { format, dest: PathBuf::from(dest) })
+    Ok(OutputSpec {
+        format,
+        dest: PathBuf::from(dest),
+    })
 }
 
 /// Arguments.
@@ -122,20 +133,32 @@ impl Arguments {
     fn build(&self, start: &Path) -> Result<Build, CliError> {
         let context = start.join(&self.context);
         if !context.is_dir() {
-            return Err(CliError::usage(format!("the build context {} is no folder", self.context.display())));
+            return Err(CliError::usage(format!(
+                "the build context {} is no folder",
+                self.context.display()
+            )));
         }
-        let file = self.file.as_ref().map_or_else(|| context.join("Dockerfile"), |file| start.join(file));
+        let file = self
+            .file
+            .as_ref()
+            .map_or_else(|| context.join("Dockerfile"), |file| start.join(file));
         let text = std::fs::read_to_string(&file)
             .map_err(|error| CliError::usage(format!("cannot read {}: {error}", file.display())))?;
         let platform = match &self.platform {
-            Some(platform) => Platform::parse(platform)
-                .ok_or_else(|| CliError::usage(format!("--platform {platform}: os/architecture is expected")))?,
+            Some(platform) => Platform::parse(platform).ok_or_else(|| {
+                CliError::usage(format!(
+                    "--platform {platform}: os/architecture is expected"
+                ))
+            })?,
             None => Platform::default(),
         };
-        let args = self.build_arg.iter().filter_map(|text| match text.split_once('=') {
-            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-            None => std::env::var(text).ok().map(|value| (text.clone(), value)),
-        });
+        let args = self
+            .build_arg
+            .iter()
+            .filter_map(|text| match text.split_once('=') {
+                Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+                None => std::env::var(text).ok().map(|value| (text.clone(), value)),
+            });
         let contexts = self.build_context.iter().map(|text| {
             let (name, path) = pair("--build-context", text)?;
             Ok((name, start.join(path)))
@@ -147,7 +170,11 @@ impl Arguments {
             target: self.target.clone(),
             args: args.collect(),
             contexts: contexts.collect::<Result<_, CliError>>()?,
-            labels: self.label.iter().map(|text| pair("--label", text)).collect::<Result<_, _>>()?,
+            labels: self
+                .label
+                .iter()
+                .map(|text| pair("--label", text))
+                .collect::<Result<_, _>>()?,
             platform,
             no_cache: self.no_cache,
         })
@@ -158,7 +185,10 @@ impl Arguments {
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let project = Project::load_or_empty(global)?;
     let outputs = arguments.output.parse()?;
-    let start = global.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+    let start = global
+        .directory
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("."));
     let start = std::path::absolute(start).map_err(|error| CliError::internal(&error))?;
     let mut build = arguments.build(&start)?;
     let engine = Engine::new(global, project)?;
@@ -172,7 +202,9 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     let mut targets = vec![image];
     if arguments.output.push {
         if arguments.tag.is_empty() {
-            return Err(CliError::usage("--push needs a name: -t REGISTRY/REPOSITORY:TAG"));
+            return Err(CliError::usage(
+                "--push needs a name: -t REGISTRY/REPOSITORY:TAG",
+            ));
         }
         for (number, tag) in arguments.tag.iter().enumerate() {
             targets.push(pipeline.push_as(&mut graph, image, &format!("build {number}"), tag)?);
@@ -183,16 +215,30 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     if global.dry_run {
         return Ok(0);
     }
-    let value = outcome.outputs.get(&image).and_then(|output| output.get::<ImageValue>());
+    let value = outcome
+        .outputs
+        .get(&image)
+        .and_then(|output| output.get::<ImageValue>());
     let value = value.ok_or_else(|| CliError::failed("the image was not built"))?;
-    deliver(&engine, &value, &arguments.tag, &outputs, arguments.output.load).await?;
+    deliver(
+        &engine,
+        &value,
+        &arguments.tag,
+        &outputs,
+        arguments.output.load,
+    )
+    .await?;
     if let Some(file) = &arguments.iidfile {
-        std::fs::write(start.join(file), value.id.to_string())
-            .map_err(|error| CliError::failed(format!("cannot write {}: {error}", file.display())))?;
+        std::fs::write(start.join(file), value.id.to_string()).map_err(|error| {
+            CliError::failed(format!("cannot write {}: {error}", file.display()))
+        })?;
     }
     if !global.json {
         crate::output::line(value.id);
-        for pushed in targets[1..].iter().filter_map(|node| outcome.outputs.get(node)?.get::<PushValue>()) {
+        for pushed in targets[1..]
+            .iter()
+            .filter_map(|node| outcome.outputs.get(node)?.get::<PushValue>())
+        {
             crate::output::line(&pushed.reference);
         }
     }
@@ -210,8 +256,12 @@ pub async fn deliver(
     for output in outputs {
         let (world, image, names) = (Arc::clone(&engine.world), image.clone(), names.to_vec());
         let (format, dest) = (output.format, output.dest.clone());
-        let written = tokio::task::spawn_blocking(move || export::write(&world, &image, &names, format, &dest));
-        written.await.map_err(|error| CliError::internal(&error))??;
+        let written = tokio::task::spawn_blocking(move || {
+            export::write(&world, &image, &names, format, &dest)
+        });
+        written
+            .await
+            .map_err(|error| CliError::internal(&error))??;
     }
     if load {
         let (world, image, names) = (Arc::clone(&engine.world), image.clone(), names.to_vec());

@@ -26,15 +26,29 @@ pub struct Arguments {
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let engine = Engine::new(global, Project::load(global)?)?;
     let mut graph = Nodes::new();
-    let node = engine.pipeline().node(&mut graph, &NodeRef::new(Kind::Chart, &arguments.name))?;
+    let node = engine
+        .pipeline()
+        .node(&mut graph, &NodeRef::new(Kind::Chart, &arguments.name))?;
     let outcome = engine.realise(Arc::new(graph), &[node]).await?;
-    let Some(chart) = outcome.outputs.get(&node).and_then(|output| output.get::<ChartValue>()) else { return Ok(0) };
+    let Some(chart) = outcome
+        .outputs
+        .get(&node)
+        .and_then(|output| output.get::<ChartValue>())
+    else {
+        return Ok(0);
+    };
     if let Some(folder) = &arguments.output {
-        let bytes = engine.world.store.read_blob(&chart.blob)?.unwrap_or_default();
+        let bytes = engine
+            .world
+            .store
+            .read_blob(&chart.blob)?
+            .unwrap_or_default();
         let path = folder.join(format!("{}-{}.tgz", chart.name, chart.version));
         std::fs::create_dir_all(folder)
             .and_then(|()| std::fs::write(&path, bytes))
-            .map_err(|error| CliError::failed(format!("cannot write {}: {error}", path.display())))?;
+            .map_err(|error| {
+                CliError::failed(format!("cannot write {}: {error}", path.display()))
+            })?;
     }
     if !global.json {
         crate::output::line(chart.blob);

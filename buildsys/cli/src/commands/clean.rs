@@ -33,10 +33,15 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     for (name, release) in &project.config.releases {
         let is_data = release.set.get("role").and_then(serde_json::Value::as_str) == Some("data");
         if is_data && !arguments.data {
-            line(format!("keeps release {name}: it holds data (--data removes it)"));
+            line(format!(
+                "keeps release {name}: it holds data (--data removes it)"
+            ));
             continue;
         }
-        let state = cluster.release_state(&release.namespace, name).await.map_err(|error| failure(&error))?;
+        let state = cluster
+            .release_state(&release.namespace, name)
+            .await
+            .map_err(|error| failure(&error))?;
         if state.is_some() {
             line(format!("removes release {name} in {}", release.namespace));
             wanted.push((name.clone(), release.namespace.clone(), release.timeout));
@@ -48,7 +53,8 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     }
     if !arguments.yes {
         if !std::io::stdin().is_terminal() {
-            return Err(CliError::usage("tbuild clean asks before it removes").hint("say --yes where nobody can answer"));
+            return Err(CliError::usage("tbuild clean asks before it removes")
+                .hint("say --yes where nobody can answer"));
         }
         crate::report::eprint("Remove? [y/N] ");
         let mut answer = String::new();
@@ -59,9 +65,14 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     }
     let engine = Engine::new(global, project)?;
     let mut graph = Nodes::new();
-    let node = engine.pipeline().node(&mut graph, &NodeRef::new(Kind::Tool, "helm"))?;
+    let node = engine
+        .pipeline()
+        .node(&mut graph, &NodeRef::new(Kind::Tool, "helm"))?;
     let outcome = engine.realise(Arc::new(graph), &[node]).await?;
-    let file = outcome.outputs.get(&node).and_then(|output| output.get::<FileValue>());
+    let file = outcome
+        .outputs
+        .get(&node)
+        .and_then(|output| output.get::<FileValue>());
     let file = file.ok_or_else(|| CliError::usage("there is no tool helm"))?;
     let helm = tbuild_kinds::helm_program(&engine.world, &file);
     for (name, namespace, timeout) in wanted {

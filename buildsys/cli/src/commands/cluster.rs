@@ -21,7 +21,8 @@ pub struct Arguments {}
 pub async fn run(global: &Global, _: &Arguments) -> Result<u8, CliError> {
     let project = Project::load(global)?;
     if !project.config.targets.contains_key(TARGET) {
-        return Err(CliError::usage("tbuild.toml has no [target.cluster]").hint("it names what a deployment needs, such as release:NAME"));
+        return Err(CliError::usage("tbuild.toml has no [target.cluster]")
+            .hint("it names what a deployment needs, such as release:NAME"));
     }
     let engine = Engine::new(global, project)?;
     if !global.dry_run
@@ -40,13 +41,20 @@ pub async fn run(global: &Global, _: &Arguments) -> Result<u8, CliError> {
 
 /// Starts the embedded registry where the configured one is of this machine and nothing listens there.
 fn ensure_registry(global: &Global, registry: &str) -> Result<(), CliError> {
-    let Ok(mut addresses) = registry.to_socket_addrs() else { return Ok(()) };
+    let Ok(mut addresses) = registry.to_socket_addrs() else {
+        return Ok(());
+    };
     if !addresses.clone().all(|address| address.ip().is_loopback()) {
         return Ok(());
     }
-    if addresses.any(|address| TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()) {
+    if addresses.any(|address| TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok())
+    {
         return Ok(());
     }
-    let port = registry.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(5000);
+    let port = registry
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse::<u16>().ok())
+        .unwrap_or(5000);
     super::registry::detach(global, &format!("127.0.0.1:{port}"))
 }

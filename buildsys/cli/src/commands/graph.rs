@@ -25,7 +25,13 @@ pub struct Arguments {
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let project = Project::load(global)?;
     let wanted = if arguments.targets.is_empty() {
-        project.config.project.default.iter().map(|name| name.value.clone()).collect()
+        project
+            .config
+            .project
+            .default
+            .iter()
+            .map(|name| name.value.clone())
+            .collect()
     } else {
         super::target::find(&project, &arguments.targets)?
     };
@@ -38,7 +44,9 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     }
     drop(pipeline);
     let graph = Arc::new(graph);
-    let order = graph.closure(&targets).map_err(|error| CliError::usage(error.to_string()))?;
+    let order = graph
+        .closure(&targets)
+        .map_err(|error| CliError::usage(error.to_string()))?;
     match arguments.format.as_str() {
         "json" => {
             let nodes: Vec<_> = order
@@ -52,7 +60,11 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
             crate::output::json(&nodes);
         }
         format => {
-            let (head, arrow, end) = if format == "dot" { ("digraph tbuild {", "->", "}") } else { ("graph TD", "-->", "") };
+            let (head, arrow, end) = if format == "dot" {
+                ("digraph tbuild {", "->", "}")
+            } else {
+                ("graph TD", "-->", "")
+            };
             line(head);
             for node in &order {
                 let title = graph.get(*node).name.replace('"', "'");

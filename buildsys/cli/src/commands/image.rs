@@ -23,9 +23,16 @@ pub struct Arguments {
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let project = Project::load(global)?;
-    if let Some(name) = arguments.names.iter().find(|name| !project.config.images.contains_key(*name)) {
+    if let Some(name) = arguments
+        .names
+        .iter()
+        .find(|name| !project.config.images.contains_key(*name))
+    {
         let known: Vec<&str> = project.config.images.keys().map(String::as_str).collect();
-        return Err(CliError::usage(format!("there is no image {name} in tbuild.toml")).hint(format!("images: {}", known.join(", "))));
+        return Err(
+            CliError::usage(format!("there is no image {name} in tbuild.toml"))
+                .hint(format!("images: {}", known.join(", "))),
+        );
     }
     let outputs = arguments.output.parse()?;
     let engine = Engine::new(global, project)?;
@@ -46,16 +53,29 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         return Ok(0);
     }
     for (name, node) in arguments.names.iter().zip(&images) {
-        let Some(image) = outcome.outputs.get(node).and_then(|output| output.get::<ImageValue>()) else { continue };
+        let Some(image) = outcome
+            .outputs
+            .get(node)
+            .and_then(|output| output.get::<ImageValue>())
+        else {
+            continue;
+        };
         let config = &engine.project.config.images[name];
-        let names: Vec<String> = config.tags.iter().map(|tag| format!("{}:{tag}", config.repository)).collect();
+        let names: Vec<String> = config
+            .tags
+            .iter()
+            .map(|tag| format!("{}:{tag}", config.repository))
+            .collect();
         super::build::deliver(&engine, &image, &names, &outputs, arguments.output.load).await?;
         if !global.json {
             crate::output::line(image.id);
         }
     }
     for node in &pushes {
-        if let Some(pushed) = outcome.outputs.get(node).and_then(|output| output.get::<PushValue>())
+        if let Some(pushed) = outcome
+            .outputs
+            .get(node)
+            .and_then(|output| output.get::<PushValue>())
             && !global.json
         {
             crate::output::line(&pushed.reference);

@@ -24,8 +24,16 @@ pub struct Arguments {
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let project = Project::load(global)?;
     let wanted: Vec<NodeRef> = if arguments.nodes.is_empty() {
-        let bases = project.config.bases.keys().map(|name| NodeRef::new(Kind::Base, name));
-        let sources = project.config.sources.keys().map(|name| NodeRef::new(Kind::Source, name));
+        let bases = project
+            .config
+            .bases
+            .keys()
+            .map(|name| NodeRef::new(Kind::Base, name));
+        let sources = project
+            .config
+            .sources
+            .keys()
+            .map(|name| NodeRef::new(Kind::Source, name));
         bases.chain(sources).collect()
     } else {
         super::target::find(&project, &arguments.nodes)?
@@ -46,6 +54,9 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     if !outcome.failures.is_empty() {
         return Ok(crate::error::show_failures(&outcome.failures));
     }
-    crate::report::eprint(&format!("{} names are locked in lockfiles/\n", wanted.len()));
+    crate::report::eprint(&format!(
+        "{} names are locked in lockfiles/\n",
+        wanted.len()
+    ));
     Ok(0)
 }

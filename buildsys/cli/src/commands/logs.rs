@@ -28,13 +28,19 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     let project = Project::load(global)?;
     let (namespace, selector) = component(&project, &arguments.component)?;
     let cluster = connect(global).await?;
-    let request =
-        LogRequest { container: arguments.container.clone(), tail: arguments.tail, follow: arguments.follow };
+    let request = LogRequest {
+        container: arguments.container.clone(),
+        tail: arguments.tail,
+        follow: arguments.follow,
+    };
     let print = |one: LogLine| {
         use std::io::Write as _;
         // A reader that went away ends it quietly.
         writeln!(std::io::stdout().lock(), "{} {}", one.pod, one.text).is_ok()
     };
-    cluster.logs(&namespace, &selector, &request, print).await.map_err(|error| failure(&error))?;
+    cluster
+        .logs(&namespace, &selector, &request, print)
+        .await
+        .map_err(|error| failure(&error))?;
     Ok(0)
 }

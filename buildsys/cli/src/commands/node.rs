@@ -7,8 +7,8 @@ use tbuild_config::{Kind, NodeRef};
 use tbuild_graph::NodeId;
 use tbuild_kinds::{ImageValue, Nodes};
 use tbuild_node::{
-    Addresses, BoxError, ClusterImages, Deadlines, DownOutcome, NodeError, NodeEvent, NodePhase, NodeSpec, Observer,
-    UpOutcome,
+    Addresses, BoxError, ClusterImages, Deadlines, DownOutcome, NodeError, NodeEvent, NodePhase,
+    NodeSpec, Observer, UpOutcome,
 };
 
 use crate::args::Global;
@@ -49,7 +49,9 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         Action::Down { keep } => {
             let data = node_data(global);
             let outcome = tokio::task::spawn_blocking(move || tbuild_node::down(&data, keep)).await;
-            let outcome = outcome.map_err(|error| CliError::internal(&error))?.map_err(|error| failure(&error))?;
+            let outcome = outcome
+                .map_err(|error| CliError::internal(&error))?
+                .map_err(|error| failure(&error))?;
             eprint(match outcome {
                 DownOutcome::NotThere => "there is no node\n",
                 DownOutcome::Stopped => "the node is stopped; its data is kept\n",
@@ -72,7 +74,10 @@ fn status(global: &Global) -> Result<u8, CliError> {
     } else {
         crate::output::line(format!("{:?}", status.phase).to_lowercase());
         if status.node.is_some() {
-            crate::output::line(format!("kubeconfig: {}", node_data(global).join("kubeconfig").display()));
+            crate::output::line(format!(
+                "kubeconfig: {}",
+                node_data(global).join("kubeconfig").display()
+            ));
         }
     }
     Ok(u8::from(status.phase != NodePhase::Up))
@@ -85,7 +90,12 @@ async fn up(global: &Global) -> Result<u8, CliError> {
     };
     let engine = Arc::new(Engine::new(global, project)?);
     let config = &engine.project.config;
-    let registry = config.project.registry.as_ref().map_or("localhost:5000", |registry| &registry.value).to_owned();
+    let registry = config
+        .project
+        .registry
+        .as_ref()
+        .map_or("localhost:5000", |registry| &registry.value)
+        .to_owned();
     let mut graph = Nodes::new();
     let mut pipeline = engine.pipeline();
     let machine = pipeline.node(&mut graph, &NodeRef::new(Kind::Image, &node.image.value))?;
@@ -95,21 +105,38 @@ async fn up(global: &Global) -> Result<u8, CliError> {
     }
     drop(pipeline);
     let outcome = engine.realise(Arc::new(graph), &targets).await?;
-    let image = outcome.outputs.get(&machine).and_then(|output| output.get::<ImageValue>());
+    let image = outcome
+        .outputs
+        .get(&machine)
+        .and_then(|output| output.get::<ImageValue>());
     let image = image.ok_or_else(|| CliError::failed("the node's image was not built"))?;
     let world = Arc::clone(&engine.world);
     let layers = image.state.layers.clone();
     let lower = tokio::task::spawn_blocking(move || world.snapshots(&layers)).await;
     let lower = lower.map_err(|error| CliError::internal(&error))??;
     let tag = |name: &str| -> String {
-        let image = node.images.get(name).and_then(|image| config.images.get(&image.value));
-        image.and_then(|image| image.tags.first().cloned()).unwrap_or_else(|| node.version.value.clone())
+        let image = node
+            .images
+            .get(name)
+            .and_then(|image| config.images.get(&image.value));
+        image
+            .and_then(|image| image.tags.first().cloned())
+            .unwrap_or_else(|| node.version.value.clone())
     };
     let repository = config
         .images
         .iter()
-        .find(|(name, _)| node.images.get("pause").is_some_and(|pause| pause.value == **name))
-        .and_then(|(_, image)| image.repository.rsplit_once('/').map(|(folder, _)| format!("{registry}/{folder}")))
+        .find(|(name, _)| {
+            node.images
+                .get("pause")
+                .is_some_and(|pause| pause.value == **name)
+        })
+        .and_then(|(_, image)| {
+            image
+                .repository
+                .rsplit_once('/')
+                .map(|(folder, _)| format!("{registry}/{folder}"))
+        })
         .unwrap_or_else(|| registry.clone());
     let spec = NodeSpec {
         name: "node1".to_owned(),
@@ -124,23 +151,48 @@ async fn up(global: &Global) -> Result<u8, CliError> {
             "registry".to_owned(),
             "serve".to_owned(),
         ],
-        images: ClusterImages { repository, etcd: tag("etcd"), coredns: tag("coredns"), pause: tag("pause") },
+        images: ClusterImages {
+            repository,
+            etcd: tag("etcd"),
+            coredns: tag("coredns"),
+            pause: tag("pause"),
+        },
         addresses: Addresses::default(),
-        labels: node.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        labels: node
+            .labels
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
         etcd_fsync: false,
         reexec: vec![REEXEC.to_owned()],
     };
-    let pushed: Vec<String> = node.images.values().map(|image| image.value.clone()).collect();
-    let mut watcher = Watcher { engine: Arc::clone(&engine), pushed, handle: tokio::runtime::Handle::current() };
-    let outcome = tokio::task::spawn_blocking(move || tbuild_node::up(&spec, &Deadlines::default(), &mut watcher)).await;
-    let outcome = outcome.map_err(|error| CliError::internal(&error))?.map_err(|error| failure(&error))?;
+    let pushed: Vec<String> = node
+        .images
+        .values()
+        .map(|image| image.value.clone())
+        .collect();
+    let mut watcher = Watcher {
+        engine: Arc::clone(&engine),
+        pushed,
+        handle: tokio::runtime::Handle::current(),
+    };
+    let outcome = tokio::task::spawn_blocking(move || {
+        tbuild_node::up(&spec, &Deadlines::default(), &mut watcher)
+    })
+    .await;
+    let outcome = outcome
+        .map_err(|error| CliError::internal(&error))?
+        .map_err(|error| failure(&error))?;
     let word = match outcome {
         UpOutcome::AlreadyUp => "already up",
         UpOutcome::Continued => "up (another tbuild had begun)",
         UpOutcome::Restarted => "up again",
         UpOutcome::Created => "up",
     };
-    eprint(&format!("the node is {word}: KUBECONFIG={}\n", node_data(global).join("kubeconfig").display()));
+    eprint(&format!(
+        "the node is {word}: KUBECONFIG={}\n",
+        node_data(global).join("kubeconfig").display()
+    ));
     Ok(0)
 }
 
@@ -155,7 +207,9 @@ impl Observer for Watcher {
     fn event(&mut self, event: NodeEvent) {
         let text = match event {
             NodeEvent::Started(phase) => format!("node: {phase} ...\n"),
-            NodeEvent::Finished { phase, elapsed } => format!("node: {phase} done in {}\n", duration(elapsed)),
+            NodeEvent::Finished { phase, elapsed } => {
+                format!("node: {phase} done in {}\n", duration(elapsed))
+            }
             NodeEvent::Progress { phase, line } => format!("node: {phase}: {line}\n"),
         };
         eprint(&text);
@@ -170,7 +224,11 @@ impl Observer for Watcher {
                 targets.push(pipeline.push(&mut graph, name)?);
             }
         }
-        let realised = self.handle.block_on(self.engine.realise(Arc::new(graph), &targets));
-        realised.map(drop).map_err(|error| BoxError::from(error.message))
+        let realised = self
+            .handle
+            .block_on(self.engine.realise(Arc::new(graph), &targets));
+        realised
+            .map(drop)
+            .map_err(|error| BoxError::from(error.message))
     }
 }

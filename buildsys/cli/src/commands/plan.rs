@@ -20,10 +20,19 @@ pub struct Arguments {
 
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
-    let global = Global { dry_run: true, ..global.clone() };
+    let global = Global {
+        dry_run: true,
+        ..global.clone()
+    };
     let project = Project::load(&global)?;
     let wanted = if arguments.targets.is_empty() {
-        project.config.project.default.iter().map(|name| name.value.clone()).collect()
+        project
+            .config
+            .project
+            .default
+            .iter()
+            .map(|name| name.value.clone())
+            .collect()
     } else {
         super::target::find(&project, &arguments.targets)?
     };
@@ -42,9 +51,15 @@ pub fn reasons(engine: &Engine, graph: &Nodes, outcome: &Outcome, node: NodeId) 
         return vec!["what it waits for has to run first".to_owned()];
     };
     let known = last(store, &vertex.name).ok().flatten();
-    let Some(known) = known else { return vec!["it was never realised in this store".to_owned()] };
+    let Some(known) = known else {
+        return vec!["it was never realised in this store".to_owned()];
+    };
     // After a run the last key is today's: then the one before it is what it was.
-    let then = if known.key == now.key() { known.previous } else { Some(known.key) };
+    let then = if known.key == now.key() {
+        known.previous
+    } else {
+        Some(known.key)
+    };
     match then.and_then(|key| read_record(store, &key).ok().flatten()) {
         Some(record) => super::why::describe(store, &record.manifest, now),
         None if known.key == now.key() => vec!["its output is no longer in the store".to_owned()],
@@ -64,7 +79,11 @@ pub fn print(engine: &Engine, graph: &Nodes, outcome: &Outcome) {
         };
         any = true;
         let vertex = graph.get(*node);
-        crate::output::line(format!("{word:>7}  {}  {}", vertex.name, vertex.payload.title()));
+        crate::output::line(format!(
+            "{word:>7}  {}  {}",
+            vertex.name,
+            vertex.payload.title()
+        ));
         if engine.global.why || *status == Status::WouldRun {
             for reason in reasons(engine, graph, outcome, *node).iter().take(5) {
                 crate::output::line(format!("         because {reason}"));
@@ -77,10 +96,24 @@ pub fn print(engine: &Engine, graph: &Nodes, outcome: &Outcome) {
 }
 
 /// Looks at targets without running anything.
-pub async fn look(engine: &Engine, graph: &Arc<Nodes>, targets: &[NodeId]) -> Result<Outcome, CliError> {
-    let options = Options { plan_only: true, ..engine.options() };
+pub async fn look(
+    engine: &Engine,
+    graph: &Arc<Nodes>,
+    targets: &[NodeId],
+) -> Result<Outcome, CliError> {
+    let options = Options {
+        plan_only: true,
+        ..engine.options()
+    };
     let store = Arc::clone(&engine.world.store) as Arc<dyn tbuild_store::Store>;
-    tbuild_realise::realise(Arc::clone(graph), targets, store, Arc::new(|_| {}), engine.cancel.clone(), options)
-        .await
-        .map_err(|error| CliError::usage(error.to_string()))
+    tbuild_realise::realise(
+        Arc::clone(graph),
+        targets,
+        store,
+        Arc::new(|_| {}),
+        engine.cancel.clone(),
+        options,
+    )
+    .await
+    .map_err(|error| CliError::usage(error.to_string()))
 }

@@ -43,8 +43,14 @@ enum Action {
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     match &arguments.action {
-        Action::Serve { listen, detach: true } => detach(global, listen).map(|()| 0),
-        Action::Serve { listen, detach: false } => foreground(global, listen).await,
+        Action::Serve {
+            listen,
+            detach: true,
+        } => detach(global, listen).map(|()| 0),
+        Action::Serve {
+            listen,
+            detach: false,
+        } => foreground(global, listen).await,
         Action::Unit { listen } => {
             let program = std::env::current_exe().map_err(|error| CliError::internal(&error))?;
             crate::output::line(format!(
@@ -58,30 +64,45 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
 }
 
 async fn foreground(global: &Global, listen: &str) -> Result<u8, CliError> {
-    let address: SocketAddr =
-        listen.parse().map_err(|_| CliError::usage(format!("--listen {listen}: ADDRESS:PORT is expected")))?;
+    let address: SocketAddr = listen
+        .parse()
+        .map_err(|_| CliError::usage(format!("--listen {listen}: ADDRESS:PORT is expected")))?;
     let listener = tokio::net::TcpListener::bind(address)
         .await
         .map_err(|error| CliError::unreachable(format!("cannot listen on {address}: {error}")))?;
-    let bound = listener.local_addr().map_err(|error| CliError::internal(&error))?;
-    crate::report::eprint(&format!("serving {} on http://{bound}\n", store_path(global).display()));
+    let bound = listener
+        .local_addr()
+        .map_err(|error| CliError::internal(&error))?;
+    crate::report::eprint(&format!(
+        "serving {} on http://{bound}\n",
+        store_path(global).display()
+    ));
     let stop = async {
         use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        let (Ok(mut interrupt), Ok(mut terminate)) = (
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::terminate()),
+        ) else {
             return;
         };
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
     };
-    serve(Arc::new(open_store(global)?), listener, ServerOptions::default(), stop)
-        .await
-        .map_err(|error| CliError::internal(&error))?;
+    serve(
+        Arc::new(open_store(global)?),
+        listener,
+        ServerOptions::default(),
+        stop,
+    )
+    .await
+    .map_err(|error| CliError::internal(&error))?;
     Ok(0)
 }
 
 /// Starts the server as a process of its own, and waits until it answers.
 pub fn detach(global: &Global, listen: &str) -> Result<(), CliError> {
-    let address: SocketAddr =
-        listen.parse().map_err(|_| CliError::usage(format!("--listen {listen}: ADDRESS:PORT is expected")))?;
+    let address: SocketAddr = listen
+        .parse()
+        .map_err(|_| CliError::usage(format!("--listen {listen}: ADDRESS:PORT is expected")))?;
     let store = store_path(global);
     open_store(global)?;
     let log = store.join("registry.log");
@@ -97,10 +118,15 @@ pub fn detach(global: &Global, listen: &str) -> Result<(), CliError> {
         .stderr(file)
         // Its own group: Ctrl-C at this terminal is not meant for it.
         .process_group(0);
-    let mut child = process.spawn().map_err(|error| CliError::internal(&error))?;
+    let mut child = process
+        .spawn()
+        .map_err(|error| CliError::internal(&error))?;
     for _ in 0..100 {
         if std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok() {
-            crate::report::eprint(&format!("registry: serving on {address} (process {})\n", child.id()));
+            crate::report::eprint(&format!(
+                "registry: serving on {address} (process {})\n",
+                child.id()
+            ));
             return Ok(());
         }
         if child.try_wait().ok().flatten().is_some() {
@@ -109,5 +135,8 @@ pub fn detach(global: &Global, listen: &str) -> Result<(), CliError> {
         std::thread::sleep(Duration::from_millis(50));
     }
     let said = std::fs::read_to_string(&log).unwrap_or_default();
-    Err(CliError::unreachable(format!("the registry on {address} did not start: {}", said.trim())))
+    Err(CliError::unreachable(format!(
+        "the registry on {address} did not start: {}",
+        said.trim()
+    )))
 }

@@ -47,7 +47,10 @@ impl Drop for Raw {
 
 fn size() -> Option<TerminalSize> {
     let size = tcgetwinsize(std::io::stdin()).ok()?;
-    Some(TerminalSize { width: size.ws_col, height: size.ws_row })
+    Some(TerminalSize {
+        width: size.ws_col,
+        height: size.ws_row,
+    })
 }
 
 /// A standard stream, unbuffered and off the async threads.
@@ -61,18 +64,41 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     let project = Project::load(global)?;
     let (namespace, selector) = component(&project, &arguments.component)?;
     let cluster = connect(global).await?;
-    let pods = cluster.pods(&namespace, &selector).await.map_err(|error| failure(&error))?;
-    let pod = pods.iter().rev().find(|pod| pod.phase == "Running" && pod.ready).or_else(|| pods.iter().find(|pod| pod.phase == "Running"));
+    let pods = cluster
+        .pods(&namespace, &selector)
+        .await
+        .map_err(|error| failure(&error))?;
+    let pod = pods
+        .iter()
+        .rev()
+        .find(|pod| pod.phase == "Running" && pod.ready)
+        .or_else(|| pods.iter().find(|pod| pod.phase == "Running"));
     let pod = pod.ok_or_else(|| {
-        CliError::failed(format!("no pod of {} runs in {namespace}", arguments.component)).hint("tbuild status says what is wrong")
+        CliError::failed(format!(
+            "no pod of {} runs in {namespace}",
+            arguments.component
+        ))
+        .hint("tbuild status says what is wrong")
     })?;
     let command = if arguments.command.is_empty() {
-        ["/bin/sh", "-c", "command -v bash >/dev/null && exec bash || exec sh"].map(str::to_owned).to_vec()
+        [
+            "/bin/sh",
+            "-c",
+            "command -v bash >/dev/null && exec bash || exec sh",
+        ]
+        .map(str::to_owned)
+        .to_vec()
     } else {
         arguments.command.clone()
     };
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let exec = Exec { namespace, pod: pod.name.clone(), container: arguments.container.clone(), command, terminal };
+    let exec = Exec {
+        namespace,
+        pod: pod.name.clone(),
+        container: arguments.container.clone(),
+        command,
+        terminal,
+    };
     let (sender, sizes) = mpsc::channel(4);
     let raw = if terminal { Raw::new() } else { None };
     if terminal && let Ok(mut resized) = signal(SignalKind::window_change()) {
@@ -93,9 +119,13 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     let (stdout, stderr) = (stream(std::io::stdout())?, stream(std::io::stderr())?);
     let ended = if std::io::stdin().is_terminal() && !terminal {
         // Output goes to a file or a pipe: the terminal is not the program's input.
-        cluster.exec(&exec, tokio::io::empty(), stdout, stderr, sizes).await
+        cluster
+            .exec(&exec, tokio::io::empty(), stdout, stderr, sizes)
+            .await
     } else {
-        cluster.exec(&exec, stream(std::io::stdin())?, stdout, stderr, sizes).await
+        cluster
+            .exec(&exec, stream(std::io::stdin())?, stdout, stderr, sizes)
+            .await
     };
     drop(raw);
     let outcome = ended.map_err(|error| failure(&error))?;

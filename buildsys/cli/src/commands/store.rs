@@ -26,7 +26,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     match arguments.action {
         Action::Du => {
             let usage = store.du()?;
-            crate::output::line(format!("{} in {}", bytes(usage.total()), store.path().display()));
+            crate::output::line(format!(
+                "{} in {}",
+                bytes(usage.total()),
+                store.path().display()
+            ));
             crate::output::line(format!("{usage:?}"));
         }
     }

@@ -38,15 +38,25 @@ pub async fn run(global: &Global, names: &[String], rest: &[String]) -> Result<u
         return run_command(global, project, &command, rest).await;
     }
     if !rest.is_empty() {
-        return Err(CliError::usage("only a [command.NAME] takes arguments after --"));
+        return Err(CliError::usage(
+            "only a [command.NAME] takes arguments after --",
+        ));
     }
     let wanted = if names.is_empty() {
-        project.config.project.default.iter().map(|name| name.value.clone()).collect()
+        project
+            .config
+            .project
+            .default
+            .iter()
+            .map(|name| name.value.clone())
+            .collect()
     } else {
         find(&project, names)?
     };
     if wanted.is_empty() {
-        return Err(CliError::usage("no target is named, and project.default has none"));
+        return Err(CliError::usage(
+            "no target is named, and project.default has none",
+        ));
     }
     realise(&Engine::new(global, project)?, &wanted).await?;
     Ok(0)
@@ -68,9 +78,18 @@ pub async fn realise(engine: &Engine, wanted: &[NodeRef]) -> Result<Outcome, Cli
 
 /// Runs a command of tbuild.toml once its needs are realised. `tbuild` in front is this very program, with
 /// the options that this call was given.
-async fn run_command(global: &Global, project: Project, command: &Command, rest: &[String]) -> Result<u8, CliError> {
+async fn run_command(
+    global: &Global,
+    project: Project,
+    command: &Command,
+    rest: &[String],
+) -> Result<u8, CliError> {
     let folder = project.folder.clone();
-    let needs: Vec<NodeRef> = command.needs.iter().map(|need| need.value.clone()).collect();
+    let needs: Vec<NodeRef> = command
+        .needs
+        .iter()
+        .map(|need| need.value.clone())
+        .collect();
     if !needs.is_empty() {
         realise(&Engine::new(global, project)?, &needs).await?;
     }
@@ -79,15 +98,40 @@ async fn run_command(global: &Global, project: Project, command: &Command, rest:
         return Err(CliError::usage("the command is empty"));
     }
     if argv[0] == "tbuild" {
-        let mut own = vec![std::env::current_exe().unwrap_or_else(|_| crate::engine::myself()).display().to_string()];
-        own.extend(global.profile.iter().map(|profile| format!("--profile={profile}")));
+        let mut own = vec![
+            std::env::current_exe()
+                .unwrap_or_else(|_| crate::engine::myself())
+                .display()
+                .to_string(),
+        ];
+        own.extend(
+            global
+                .profile
+                .iter()
+                .map(|profile| format!("--profile={profile}")),
+        );
         own.extend(global.set.iter().map(|set| format!("--set={set}")));
-        own.extend(global.source.iter().map(|source| format!("--source={source}")));
-        own.extend(global.store.iter().map(|store| format!("--store={}", store.display())));
+        own.extend(
+            global
+                .source
+                .iter()
+                .map(|source| format!("--source={source}")),
+        );
+        own.extend(
+            global
+                .store
+                .iter()
+                .map(|store| format!("--store={}", store.display())),
+        );
         argv.splice(0..1, own);
     }
     let mut process = Process::new(&argv[0]);
     process.args(&argv[1..]).args(rest).current_dir(folder);
-    let status = process.status().map_err(|error| CliError::failed(format!("cannot start {}: {error}", argv[0])))?;
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+    let status = process
+        .status()
+        .map_err(|error| CliError::failed(format!("cannot start {}: {error}", argv[0])))?;
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1))
 }

@@ -28,9 +28,14 @@ pub struct Arguments {
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let engine = Engine::new(global, Project::load(global)?)?;
     let mut graph = Nodes::new();
-    let node = engine.pipeline().node(&mut graph, &NodeRef::new(Kind::Tool, &arguments.name))?;
+    let node = engine
+        .pipeline()
+        .node(&mut graph, &NodeRef::new(Kind::Tool, &arguments.name))?;
     let outcome = engine.realise(Arc::new(graph), &[node]).await?;
-    let file = outcome.outputs.get(&node).and_then(|output| output.get::<FileValue>());
+    let file = outcome
+        .outputs
+        .get(&node)
+        .and_then(|output| output.get::<FileValue>());
     let Some(file) = file else { return Ok(0) };
     if arguments.path {
         crate::output::line(file.path.display());
@@ -43,6 +48,11 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     {
         process.env("KUBECONFIG", kubeconfig);
     }
-    let status = process.status().map_err(|error| CliError::failed(format!("cannot start {}: {error}", file.path.display())))?;
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+    let status = process.status().map_err(|error| {
+        CliError::failed(format!("cannot start {}: {error}", file.path.display()))
+    })?;
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1))
 }

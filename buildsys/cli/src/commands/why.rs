@@ -52,10 +52,18 @@ fn add(engine: &Engine, graph: &mut Nodes, wanted: &str) -> Result<NodeId, CliEr
     let mut pipeline = engine.pipeline();
     if let Some(step) = wanted.strip_prefix("step:") {
         let image = step.split('/').next().unwrap_or_default();
-        pipeline.node(graph, &tbuild_config::NodeRef::new(tbuild_config::Kind::Image, image))?;
+        pipeline.node(
+            graph,
+            &tbuild_config::NodeRef::new(tbuild_config::Kind::Image, image),
+        )?;
         return graph.find(wanted).ok_or_else(|| {
-            let steps: Vec<&str> = graph.iter().map(|(_, vertex)| vertex.name.as_str()).filter(|name| name.starts_with("step:")).collect();
-            CliError::usage(format!("there is no {wanted}")).hint(format!("steps: {}", steps.join(", ")))
+            let steps: Vec<&str> = graph
+                .iter()
+                .map(|(_, vertex)| vertex.name.as_str())
+                .filter(|name| name.starts_with("step:"))
+                .collect();
+            CliError::usage(format!("there is no {wanted}"))
+                .hint(format!("steps: {}", steps.join(", ")))
         });
     }
     let nodes = super::target::find(&engine.project, &[wanted.to_owned()])?;
@@ -76,8 +84,12 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     if !outcome.failures.is_empty() {
         return Ok(crate::error::show_failures(&outcome.failures));
     }
-    let pending: Vec<NodeId> =
-        outcome.statuses.iter().filter(|(_, status)| **status == Status::WouldRun).map(|(node, _)| *node).collect();
+    let pending: Vec<NodeId> = outcome
+        .statuses
+        .iter()
+        .filter(|(_, status)| **status == Status::WouldRun)
+        .map(|(node, _)| *node)
+        .collect();
     for node in &pending {
         line(format!("{} would run:", graph.get(*node).name));
         for reason in super::plan::reasons(&engine, &graph, &outcome, *node) {
@@ -89,11 +101,23 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     }
     line(format!("{} is up to date", graph.get(target).name));
     let store = engine.world.store.as_ref();
-    for node in graph.closure(&[target]).map_err(|error| CliError::usage(error.to_string()))? {
+    for node in graph
+        .closure(&[target])
+        .map_err(|error| CliError::usage(error.to_string()))?
+    {
         let name = &graph.get(node).name;
-        let Some(known) = last(store, name)? else { continue };
-        let Some(previous) = known.previous else { continue };
-        let (Some(before), Some(now)) = (read_record(store, &previous)?, read_record(store, &known.key)?) else { continue };
+        let Some(known) = last(store, name)? else {
+            continue;
+        };
+        let Some(previous) = known.previous else {
+            continue;
+        };
+        let (Some(before), Some(now)) = (
+            read_record(store, &previous)?,
+            read_record(store, &known.key)?,
+        ) else {
+            continue;
+        };
         let changes = describe(store, &before.manifest, &now.manifest);
         if !changes.is_empty() {
             line(format!("{name} last changed because:"));

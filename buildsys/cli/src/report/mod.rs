@@ -80,7 +80,11 @@ pub fn duration(duration: std::time::Duration) -> String {
     if seconds < 60.0 {
         format!("{seconds:.1}s")
     } else {
-        format!("{}m{:02}s", duration.as_secs() / 60, duration.as_secs() % 60)
+        format!(
+            "{}m{:02}s",
+            duration.as_secs() / 60,
+            duration.as_secs() % 60
+        )
     }
 }
 
@@ -101,7 +105,13 @@ pub fn bytes(count: u64) -> String {
 
 /// How far something is, in words.
 fn progress(what: &str, done: u64, total: Option<u64>, is_bytes: bool) -> String {
-    let show = |count| if is_bytes { bytes(count) } else { format!("{count}") };
+    let show = |count| {
+        if is_bytes {
+            bytes(count)
+        } else {
+            format!("{count}")
+        }
+    };
     match total {
         Some(total) => format!("{what} {} of {}", show(done), show(total)),
         None => format!("{what} {}", show(done)),

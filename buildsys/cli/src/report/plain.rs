@@ -22,11 +22,18 @@ pub struct Plain {
 impl Plain {
     /// A reporter that has told nothing.
     pub fn new() -> Self {
-        Self { begun: Instant::now(), partial: HashMap::new(), told: HashMap::new() }
+        Self {
+            begun: Instant::now(),
+            partial: HashMap::new(),
+            told: HashMap::new(),
+        }
     }
 
     fn line(&self, node: &str, text: &str) {
-        eprint(&format!("[{:>6.1}s] {node} | {text}\n", self.begun.elapsed().as_secs_f64()));
+        eprint(&format!(
+            "[{:>6.1}s] {node} | {text}\n",
+            self.begun.elapsed().as_secs_f64()
+        ));
     }
 
     fn output(&mut self, node: &str, text: &str) {
@@ -49,14 +56,29 @@ impl Reporter for Plain {
             Event::NodeStarted { node, title, .. } => self.line(node, &format!("> {title}")),
             Event::Output { node, text, .. } => self.output(node, text),
             Event::Notice { node, message } => self.line(node, message),
-            Event::Progress { node, what, done, total, bytes } => {
-                let due = self.told.get(node).is_none_or(|last| last.elapsed() >= EVERY);
+            Event::Progress {
+                node,
+                what,
+                done,
+                total,
+                bytes,
+            } => {
+                let due = self
+                    .told
+                    .get(node)
+                    .is_none_or(|last| last.elapsed() >= EVERY);
                 if due || Some(*done) == *total {
                     self.told.insert(node.clone(), Instant::now());
                     self.line(node, &progress(what, *done, *total, *bytes));
                 }
             }
-            Event::NodeFinished { node, status, duration: took, error, .. } => {
+            Event::NodeFinished {
+                node,
+                status,
+                duration: took,
+                error,
+                ..
+            } => {
                 if let Some(rest) = self.partial.remove(node) {
                     self.line(node, &rest);
                 }
@@ -67,18 +89,31 @@ impl Reporter for Plain {
                         self.line(node, &format!("FAILED after {}: {error}", duration(*took)));
                     }
                     Status::Cancelled => self.line(node, "cancelled"),
-                    Status::Composed | Status::Cached | Status::WouldRun | Status::MayRun | Status::Skipped => {}
+                    Status::Composed
+                    | Status::Cached
+                    | Status::WouldRun
+                    | Status::MayRun
+                    | Status::Skipped => {}
                 }
             }
-            Event::Finished { summary } => eprint(&format!("{}\n", sentence(summary, self.begun.elapsed()))),
+            Event::Finished { summary } => {
+                eprint(&format!("{}\n", sentence(summary, self.begun.elapsed())))
+            }
         }
     }
 }
 
 /// The counts as one sentence.
 pub fn sentence(summary: &Summary, took: Duration) -> String {
-    let mut text = format!("{} nodes: {} run, {} up to date", summary.nodes, summary.ran, summary.cached);
-    for (count, word) in [(summary.pending, "to run"), (summary.failed, "failed"), (summary.skipped, "skipped")] {
+    let mut text = format!(
+        "{} nodes: {} run, {} up to date",
+        summary.nodes, summary.ran, summary.cached
+    );
+    for (count, word) in [
+        (summary.pending, "to run"),
+        (summary.failed, "failed"),
+        (summary.skipped, "skipped"),
+    ] {
         if count > 0 {
             let _infallible = write!(text, ", {count} {word}");
         }

@@ -58,7 +58,8 @@ impl Reporter for Tty {
         match event {
             Event::Started { nodes } => self.total = *nodes,
             Event::NodeStarted { node, title, .. } => {
-                let bar = ProgressBar::new_spinner().with_style(style("{spinner} {elapsed:>4} {wide_msg}"));
+                let bar = ProgressBar::new_spinner()
+                    .with_style(style("{spinner} {elapsed:>4} {wide_msg}"));
                 let bar = self.view.insert_before(&self.footer, bar);
                 bar.enable_steady_tick(Duration::from_millis(120));
                 let head = format!("{node} {title}");
@@ -72,15 +73,29 @@ impl Reporter for Tty {
                     bar.set_message(format!("{head} | {}", last.trim()));
                 }
             }
-            Event::Progress { node, what, done, total, bytes } => {
+            Event::Progress {
+                node,
+                what,
+                done,
+                total,
+                bytes,
+            } => {
                 if let Some((bar, head)) = self.running.get(node) {
-                    bar.set_message(format!("{head} | {}", progress(what, *done, *total, *bytes)));
+                    bar.set_message(format!(
+                        "{head} | {}",
+                        progress(what, *done, *total, *bytes)
+                    ));
                 }
             }
             Event::Notice { node, message } => {
                 let _gone = self.view.println(format!("{node}: {message}"));
             }
-            Event::NodeFinished { node, status, duration: took, .. } => {
+            Event::NodeFinished {
+                node,
+                status,
+                duration: took,
+                ..
+            } => {
                 if let Some((bar, head)) = self.running.remove(node) {
                     bar.finish_and_clear();
                     self.view.remove(&bar);
@@ -89,7 +104,9 @@ impl Reporter for Tty {
                         Status::Failed => "FAILED",
                         _ => "stopped",
                     };
-                    let _gone = self.view.println(format!("{mark:>6} {:>7} {head}", duration(*took)));
+                    let _gone = self
+                        .view
+                        .println(format!("{mark:>6} {:>7} {head}", duration(*took)));
                 }
                 match status {
                     Status::Composed | Status::Cached => self.cached += 1,
