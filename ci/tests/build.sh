@@ -90,6 +90,16 @@ cp -r "$work/deb/lockfiles" "$work/locks"
 two=$(cd "$work/deb" && "$tbuild" --store "$work/third" --progress quiet build .)
 same 'a fresh store gives the same ID' "$one" "$two"
 
+# An edit among many files is unpacked alone, over what was there; the step over it must not tell the difference.
+mkdir -p "$work/many/src"; cp -r "$work/deb/lockfiles" "$work/many/"
+for file in $(seq 200); do echo "$file" >"$work/many/src/$file"; done
+printf 'FROM debian:bookworm\nCOPY src /src\nRUN cd /src && sed -i s/1/one/ 1 && rm 2 && cat * >/all\n' >"$work/many/Dockerfile"
+t -C "$work/many" build . >/dev/null 2>&1
+echo edited >"$work/many/src/7"; echo edited >"$work/many/src/1"
+one=$(t -C "$work/many" build . 2>/dev/null)
+[ -n "$(find "$store/snapshots" -maxdepth 1 -name '*.over.*')" ] || fail 'an edit among many files was unpacked whole'
+same 'an edit among many files gives the ID of a fresh store' "$one" "$("$tbuild" --store "$work/third" --progress quiet -C "$work/many" build .)"
+
 # --- errors --------------------------------------------------------------------------------------------------
 mkdir -p "$work/bad"
 printf 'FROM scratch\nCOPI a /a\n' >"$work/bad/Dockerfile"

@@ -13,7 +13,7 @@ use crate::content::{Contents, Origin, origin, origin_in_layers, read_in_layers,
 use crate::facts::{self, Facts, Found};
 use crate::kept::Question;
 use crate::select::{Ownership, Selection, place, select};
-use crate::{LayerRef, StateValue, TreeValue, World, listing};
+use crate::{LayerRef, StateValue, TreeValue, World, listing, resemble};
 
 /// Where a COPY takes from.
 pub(crate) enum From {
@@ -163,6 +163,7 @@ pub(crate) fn run(world: &World, prepared: Prepared) -> Result<LayerRef, OpError
         own,
     } = prepared;
     let Chosen { tree, selection } = chosen.map_or_else(|| choose(world, &copy), Ok)?;
+    let name = resemble::name(world, &copy);
     let Copy {
         from, inline, dest, ..
     } = copy;
@@ -202,7 +203,9 @@ pub(crate) fn run(world: &World, prepared: Prepared) -> Result<LayerRef, OpError
         origins.insert(path, Origin::Bytes(bytes.into()));
     }
     let layer = Tree::new(entries).map_err(|error| OpError::internal(&error))?;
-    store_layer(world, &layer, &mut Contents::new(world, origins))
+    let layer = store_layer(world, &layer, &mut Contents::new(world, origins))?;
+    resemble::note(world, &name, &layer.diff_id)?;
+    Ok(layer)
 }
 
 /// ADD unpacks archives; that is not there yet, and must not pass for a copy.

@@ -21,6 +21,7 @@ mod pull;
 mod push;
 mod recipe;
 mod release;
+mod resemble;
 mod run;
 mod select;
 mod source;

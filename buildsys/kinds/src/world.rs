@@ -14,8 +14,8 @@ use tbuild_store_local::LocalStore;
 use tbuild_tree::Rootfs;
 use tokio::sync::OnceCell;
 
-use crate::LayerRef;
 use crate::deploy::kube_failure;
+use crate::{LayerRef, resemble};
 
 /// The store's space for encoded layer indexes, by diff ID.
 const INDEX: &str = "layer-index";
@@ -175,13 +175,25 @@ impl World {
         Ok(Rootfs::new(trees?))
     }
 
-    /// The layers unpacked, topmost first, as executors want them.
+    /// The layers unpacked, topmost first, as executors want them: a folder each, or two for one that little
+    /// distinguishes from another.
     pub fn snapshots(&self, layers: &[LayerRef]) -> Result<Vec<PathBuf>, OpError> {
-        layers
-            .iter()
-            .rev()
-            .map(|layer| Ok(self.store.ensure_snapshot(&layer.diff_id)?))
-            .collect()
+        let mut folders = Vec::with_capacity(layers.len());
+        for LayerRef { diff_id, .. } in layers.iter().rev() {
+            if let Some(whole) = self.store.snapshot(diff_id)? {
+                folders.push(whole);
+                continue;
+            }
+            match resemble::base(self, diff_id)? {
+                Some(base) if self.store.snapshot(&base)?.is_some() => {
+                    let (layer, below) = (self.index(diff_id)?, self.index(&base)?);
+                    let over = (&base, below.as_ref());
+                    folders.extend(self.store.ensure_snapshot_over((diff_id, &layer), over)?);
+                }
+                _ => folders.push(self.store.ensure_snapshot(diff_id)?),
+            }
+        }
+        Ok(folders)
     }
 
     /// Whether a layer's bytes are here.

@@ -7,6 +7,7 @@
 //! refs/<space>/<name>        references, one record each; the name is escaped
 //! snapshots/<diff id hex>/   layers unpacked; the owner alone may look inside, so that a set-uid file
 //!                            of an image is no set-uid file for the other users of this machine
+//! snapshots/<hex>.over.<hex> what of the first layer differs from the second, to lie over its snapshot
 //! statcache/<root>/<filter>  what the scanner knows of the user's folders
 //! scratch/<purpose>/         folders that live and die with the store
 //! locks/<name>               files to lock, empty

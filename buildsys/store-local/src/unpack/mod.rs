@@ -8,6 +8,7 @@
 //! by `openat2` with `RESOLVE_IN_ROOT`, so that a link leads nowhere that a process with this root could not
 //! go either; and the last component is always made anew, never opened through a link.
 
+mod delta;
 mod root;
 
 use std::fs::File;
@@ -18,7 +19,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use tbuild_digest::{DiffId, HashingReader};
-use tbuild_oci::{LayerError, Member, read_layer};
+use tbuild_oci::{LayerError, read_layer};
 use tbuild_store::{Store as _, StoreError};
 use tbuild_tree::{Entry, Node, TreePath};
 
@@ -61,7 +62,9 @@ pub fn unpack_layer(tar: impl Read, upper: &Path) -> Result<(), UnpackError> {
         root: Root::open(upper)?,
         buffer: vec![0; 256 * 1024],
     };
-    read_layer(tar, |member| unpacker.member(member))?;
+    read_layer(tar, |member| {
+        unpacker.put(&member.entry, member.marker, member.content)
+    })?;
     unpacker.root.finish()
 }
 
@@ -108,30 +111,30 @@ struct Unpacker {
 }
 
 impl Unpacker {
-    fn member(&mut self, member: Member<'_>) -> Result<(), UnpackError> {
-        let Member {
-            entry,
-            marker,
-            content,
-            ..
-        } = member;
-        check(&entry)?;
+    /// Makes what `entry` says, with `content` where it is a regular file; `marker`: only its opaque marker.
+    fn put(
+        &mut self,
+        entry: &Entry,
+        marker: bool,
+        content: &mut dyn Read,
+    ) -> Result<(), UnpackError> {
+        check(entry)?;
         let path = &entry.path;
         match &entry.node {
             Node::Directory if marker => {
                 let folder = self.root.folder(path)?;
                 self.root.set_opaque(folder.as_fd(), path)
             }
-            Node::Directory => self.folder(&entry),
-            Node::File { size, .. } => self.file(&entry, *size, content),
+            Node::Directory => self.folder(entry),
+            Node::File { size, .. } => self.file(entry, *size, content),
             Node::Symlink { target } => {
                 let mut place = self.root.place(path)?;
                 place.make("make link", |parent, name| {
                     rustix::fs::symlinkat(target.as_slice(), parent, name)
                 })?;
-                place.own(&entry)?;
-                place.xattrs(&entry)?;
-                place.times(&entry)
+                place.own(entry)?;
+                place.xattrs(entry)?;
+                place.times(entry)
             }
             Node::Hardlink { target } => {
                 let Some(name) = target.name() else {
@@ -147,12 +150,12 @@ impl Unpacker {
                 })
             }
             Node::CharDevice { major, minor } => {
-                self.special(&entry, FileType::CharacterDevice, *major, *minor)
+                self.special(entry, FileType::CharacterDevice, *major, *minor)
             }
             Node::BlockDevice { major, minor } => {
-                self.special(&entry, FileType::BlockDevice, *major, *minor)
+                self.special(entry, FileType::BlockDevice, *major, *minor)
             }
-            Node::Fifo => self.special(&entry, FileType::Fifo, 0, 0),
+            Node::Fifo => self.special(entry, FileType::Fifo, 0, 0),
             Node::Whiteout => self.whiteout(path),
         }
     }
