@@ -42,6 +42,10 @@ pub struct Cli {
 /// Options that every command has.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub struct Global {
     /// Run at most N nodes at once [default: cores]
     #[arg(short = 'j', long, value_name = "N", global = true)]

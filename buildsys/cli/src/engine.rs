@@ -220,7 +220,6 @@ impl Engine {
                         count += 1;
                         if count > 2 {
                             // Asked three times: leave at once. Sandboxes die with us.
-                            #[expect(clippy::exit, reason = "the user insists")]
                             std::process::exit(130);
                         }
                     }

@@ -1,5 +1,10 @@
 //! The `tbuild` program: one file a command, and the reporters.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the command line is where the environment is read"
+)]
+
 mod args;
 mod commands;
 mod engine;

@@ -122,7 +122,7 @@ fn outcomes(bench: &Bench<'_>) {
         );
     }
     let mut nowhere = bench.shell("true");
-    nowhere.cwd = "/no/such/folder".to_owned();
+    "/no/such/folder".clone_into(&mut nowhere.cwd);
     assert!(matches!(
         bench.run(&nowhere).exit,
         Err(ExecError::Start { .. })
@@ -164,7 +164,7 @@ fn surroundings(bench: &Bench<'_>) {
         gid: 567,
         groups: vec![89],
     };
-    action.cwd = "/tmp".to_owned();
+    "/tmp".clone_into(&mut action.cwd);
     action.umask = 0o027;
     let ran = bench.run(&action);
     assert_eq!(
@@ -361,7 +361,7 @@ fn cancellation(bench: &Bench<'_>) {
     assert!(matches!(exit, Err(ExecError::Cancelled)), "{exit:?}");
     assert!(!alive(), "something outlives its cancellation");
     assert!(
-        begun.elapsed() < Duration::from_secs(60),
+        begun.elapsed() < Duration::from_mins(1),
         "cancelling waits for the program"
     );
 }

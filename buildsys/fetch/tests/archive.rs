@@ -1,5 +1,10 @@
 //! A small archive made and signed by the test, served on loopback: what the real ones do not do every day.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the machine they run on"
+)]
+
 mod common;
 
 use std::fs;

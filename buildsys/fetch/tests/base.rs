@@ -1,5 +1,10 @@
 //! Bases built for real, from the archives that this machine's apt is configured with.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the machine they run on"
+)]
+
 mod common;
 
 use std::fs;

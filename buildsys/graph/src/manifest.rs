@@ -48,6 +48,10 @@ impl KeyManifest {
 
     /// Adds a text.
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers hand over what they just made"
+    )]
     pub fn text(self, name: impl Into<String>, value: impl ToString) -> Self {
         self.field(name, Value::Text(value.to_string()))
     }

@@ -253,17 +253,17 @@ fn failure(what: String, status: ExitStatus, lines: Vec<String>) -> HelmError {
     let message = lines
         .iter()
         .rposition(|line| line.starts_with("Error: "))
-        .map(|at| {
-            lines[at..]
-                .join("\n")
-                .trim_start_matches("Error: ")
-                .trim_end()
-                .to_owned()
-        })
-        .unwrap_or_else(
+        .map_or_else(
             || match lines.iter().rev().find(|line| !line.trim().is_empty()) {
                 Some(line) => format!("{status}, after: {line}"),
                 None => status.to_string(),
+            },
+            |at| {
+                lines[at..]
+                    .join("\n")
+                    .trim_start_matches("Error: ")
+                    .trim_end()
+                    .to_owned()
             },
         );
     HelmError::Failed {

@@ -1,6 +1,11 @@
 //! The wrapper against the real helm, and where a cluster is needed against a real one. Needs TBUILD_TEST_HELM and
 //! TBUILD_TEST_KUBECONFIG.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the machine they run on"
+)]
+
 mod common;
 
 use std::collections::BTreeMap;

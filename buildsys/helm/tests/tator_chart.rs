@@ -1,6 +1,11 @@
 //! The chart of this repository, rendered by the real helm: what every workload of it must have. Needs
 //! TBUILD_TEST_HELM.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the machine they run on"
+)]
+
 mod common;
 
 use std::collections::BTreeSet;

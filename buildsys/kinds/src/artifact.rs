@@ -68,7 +68,7 @@ impl Artifact {
             run = run.offline();
         }
         let mut manifest = run.manifest();
-        manifest.schema = "artifact/1".to_owned();
+        "artifact/1".clone_into(&mut manifest.schema);
         let mut trees = Vec::new();
         for (at, name) in self.inputs.iter().enumerate() {
             let tree = input::<TreeValue>(inputs, at + 1)?;

@@ -132,11 +132,15 @@ impl Packages {
         };
         let (fetcher, spec, cx) = (self.fetcher()?, self.spec.clone(), cx.clone());
         let lock = driven(move |handle| {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a signed Release file that has expired is refused"
+            )]
             let now = std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs());
             let progress = |_: &str, done: u64, total: Option<u64>| {
-                cx.progress("read indexes", done, total, true)
+                cx.progress("read indexes", done, total, true);
             };
             let resolved = handle.block_on(fetcher.resolve_base(&spec, &verifier, now, &progress));
             resolved.map_err(|error| failure(&error))

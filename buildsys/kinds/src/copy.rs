@@ -328,21 +328,16 @@ fn find_user(world: &World, parent: &StateValue, text: &str) -> Result<Account, 
     });
     let number =
         |line: &Vec<String>, at: usize| line.get(at).and_then(|text| text.parse::<u32>().ok());
-    let uid = match (
-        account.and_then(|line| number(line, 2)),
-        name.parse::<u32>(),
-    ) {
-        (Some(uid), _) | (None, Ok(uid)) => uid,
-        (None, Err(_)) => {
-            let what = if needs_files && passwd.is_empty() {
-                " (it has no /etc/passwd)"
-            } else {
-                ""
-            };
-            return Err(OpError::failed_text(format!(
-                "user {name} is not in the image{what}"
-            )));
-        }
+    let known = account.and_then(|line| number(line, 2));
+    let Some(uid) = known.or_else(|| name.parse().ok()) else {
+        let what = if needs_files && passwd.is_empty() {
+            " (it has no /etc/passwd)"
+        } else {
+            ""
+        };
+        return Err(OpError::failed_text(format!(
+            "user {name} is not in the image{what}"
+        )));
     };
     let gid = match group {
         None => account

@@ -38,7 +38,7 @@ fn failed(what: &str, path: &Path) -> impl Fn(io::Error) -> OpError {
     move |error| OpError::failed_text(format!("{text}: {error}"))
 }
 
-fn blob<'a>(world: &'a World, digest: tbuild_digest::BlobDigest) -> Opener<'a> {
+fn blob(world: &World, digest: tbuild_digest::BlobDigest) -> Opener<'_> {
     Box::new(move || {
         let reader = world.store.open_blob(&digest).map_err(io::Error::other)?;
         let reader =

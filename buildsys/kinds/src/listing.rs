@@ -98,20 +98,20 @@ pub fn compare(old: &BTreeMap<String, Line>, new: &BTreeMap<String, Line>) -> Ve
         changes.push(FileChange {
             path: path.clone(),
             what,
-        })
+        });
     };
     for (path, line) in new {
         match old.get(path) {
             None => add(path, "added".to_owned()),
             Some(before) if before.kind != line.kind => {
-                add(path, format!("{} -> {}", before.kind, line.kind))
+                add(path, format!("{} -> {}", before.kind, line.kind));
             }
             Some(before) if before.content != line.content => add(path, "content".to_owned()),
             Some(before) if before.mode != line.mode => {
-                add(path, format!("mode {} -> {}", before.mode, line.mode))
+                add(path, format!("mode {} -> {}", before.mode, line.mode));
             }
             Some(before) if before.owner != line.owner => {
-                add(path, format!("owner {} -> {}", before.owner, line.owner))
+                add(path, format!("owner {} -> {}", before.owner, line.owner));
             }
             Some(_) => {}
         }

@@ -70,7 +70,7 @@ impl<'a> Pipeline<'a> {
             Kind::Task => self.task(graph, name),
             Kind::Tool => self.tool(graph, name),
             Kind::Target => self.target(graph, name),
-            _ => Err(OpError::usage(format!(
+            Kind::Command => Err(OpError::usage(format!(
                 "{wanted} is not something to realise"
             ))),
         }
@@ -245,7 +245,8 @@ impl<'a> Pipeline<'a> {
         let path = self.world.resolve(Path::new(&file));
         let text = std::fs::read_to_string(&path)
             .map_err(|error| OpError::usage(format!("cannot read {}: {error}", path.display())))?;
-        let text = if file.ends_with(".hbs") {
+        let is_template = Path::new(&file).extension().is_some_and(|end| end == "hbs");
+        let text = if is_template {
             render(&file, &text, &image.values)?
         } else {
             text
@@ -609,28 +610,27 @@ struct ImageNames<'p, 'a, 'i> {
 impl Names for ImageNames<'_, '_, '_> {
     fn context(&mut self, graph: &mut Nodes) -> Result<NodeId, OpError> {
         let of = format!("image:{}", self.name);
-        match &self.image.context {
-            Some(context) => self.pipeline.tree_ref(graph, &of, &context.value),
-            None => {
-                let folder = self
-                    .dockerfile
-                    .parent()
-                    .unwrap_or(Path::new("."))
-                    .to_owned();
-                let ignore = ignore_files(&self.dockerfile, &folder);
-                let shown = folder
-                    .strip_prefix(&self.pipeline.world.project)
-                    .unwrap_or(&folder)
-                    .display()
-                    .to_string();
-                self.pipeline.folder(
-                    graph,
-                    format!("source:{shown}"),
-                    folder,
-                    Filter::default(),
-                    ignore,
-                )
-            }
+        if let Some(context) = &self.image.context {
+            self.pipeline.tree_ref(graph, &of, &context.value)
+        } else {
+            let folder = self
+                .dockerfile
+                .parent()
+                .unwrap_or(Path::new("."))
+                .to_owned();
+            let ignore = ignore_files(&self.dockerfile, &folder);
+            let shown = folder
+                .strip_prefix(&self.pipeline.world.project)
+                .unwrap_or(&folder)
+                .display()
+                .to_string();
+            self.pipeline.folder(
+                graph,
+                format!("source:{shown}"),
+                folder,
+                Filter::default(),
+                ignore,
+            )
         }
     }
 

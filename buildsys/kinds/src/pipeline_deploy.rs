@@ -125,7 +125,7 @@ impl Pipeline<'_> {
             {
                 Some(registry) => self.registry = Some(registry),
                 None => {
-                    values[key.value.as_str()] = json!(self.registry.clone().unwrap_or_default())
+                    values[key.value.as_str()] = json!(self.registry.clone().unwrap_or_default());
                 }
             }
         }

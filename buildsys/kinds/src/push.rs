@@ -150,7 +150,7 @@ impl Op for Push {
             let reference = self.reference(tag)?;
             let events = cx.clone();
             let progress = Arc::new(move |done: u64, total: u64| {
-                events.progress("push", done, Some(total), true)
+                events.progress("push", done, Some(total), true);
             });
             let (client, bytes, blobs) = (Arc::clone(&self.client), bytes.clone(), blobs.clone());
             let to = reference.clone();

@@ -179,7 +179,7 @@ impl Op for Release {
             None => OpError::failed(&error).to_string(),
         };
         if let (Some(_), HelmError::Failed { message: helm, .. }) = (&failing, &error) {
-            message.push_str(&format!("\nhelm says: {helm}"));
+            message = format!("{message}\nhelm says: {helm}");
         }
         // The evidence is told; now what was there before serves on.
         if let Some(revision) = before.and_then(|state| state.deployed) {

@@ -195,11 +195,15 @@ impl Run {
     }
 }
 
-/// The process environment and account of a run.
-fn prepare(
-    world: &World,
-    run: &Run,
-) -> Result<(BTreeMap<String, String>, Account, Vec<Mount>), OpError> {
+/// What the process of a run gets.
+struct Prepared {
+    env: BTreeMap<String, String>,
+    account: Account,
+    mounts: Vec<Mount>,
+}
+
+/// Works out the environment, the account and the mounts of a run.
+fn prepare(world: &World, run: &Run) -> Result<Prepared, OpError> {
     let account = if run.user == "0:0" {
         Account {
             uid: 0,
@@ -242,7 +246,11 @@ fn prepare(
         });
     }
     mounts.extend(run.mounts.iter().cloned());
-    Ok((env, account, mounts))
+    Ok(Prepared {
+        env,
+        account,
+        mounts,
+    })
 }
 
 /// Runs it over a new upper folder; that folder comes back once the program has succeeded.
@@ -252,7 +260,11 @@ pub(crate) fn run_staged(
     run: &Run,
 ) -> Result<Box<dyn Staging>, OpError> {
     let lower = world.snapshots(&run.parent.layers)?;
-    let (env, account, mounts) = prepare(world, run)?;
+    let Prepared {
+        env,
+        account,
+        mounts,
+    } = prepare(world, run)?;
     let staging = world.store.stage()?;
     let action = Action {
         lower,

@@ -52,7 +52,7 @@ impl Selection {
                     picked.extend(tree.below(folder).iter().filter_map(|inner| {
                         let rest = inner.path.below(folder).filter(|rest| !rest.is_root())?;
                         Some((rest, inner.clone()))
-                    }))
+                    }));
                 }
                 Root::Single(entry, name) => {
                     picked.insert(name.clone(), Entry::clone(entry));
@@ -172,7 +172,10 @@ pub(crate) struct Ownership {
     pub mode: Option<u32>,
 }
 
-/// The layer that a COPY of `selection`, made of `tree`, writes, and for each of its files its path in the source and its bytes.
+/// For each file of a layer its path in what it is copied from, and its size in bytes.
+pub(crate) type Sources = HashMap<TreePath, (TreePath, u64)>;
+
+/// The layer that a COPY of `selection`, made of `tree`, writes, and where its files come from.
 pub(crate) fn place(
     selection: &Selection,
     tree: &Tree,
@@ -180,7 +183,7 @@ pub(crate) fn place(
     facts: &Facts,
     own: Ownership,
     inline: usize,
-) -> Result<(Tree, HashMap<TreePath, (TreePath, u64)>), OpError> {
+) -> Result<(Tree, Sources), OpError> {
     let into_folder = dest.ends_with('/') || dest.ends_with("/.") || facts.found == Found::Folder;
     let many = selection.many || inline > 1 || (inline > 0 && !selection.roots.is_empty());
     if many && !into_folder {

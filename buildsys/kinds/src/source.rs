@@ -1,6 +1,6 @@
 //! Sources: trees that come from outside the graph.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -30,7 +30,7 @@ pub(crate) struct Folder {
 impl Folder {
     fn look(
         world: &World,
-        path: PathBuf,
+        path: &Path,
         ignore: &[PathBuf],
         filter: &Filter,
         what: &str,
@@ -108,7 +108,7 @@ impl Op for Folder {
     async fn prepare(&self, _: &Context, _: &[Output]) -> Result<Prepared, OpError> {
         let (world, path) = (Arc::clone(&self.world), self.path.clone());
         let (ignore, filter, what) = (self.ignore.clone(), self.filter.clone(), self.what.clone());
-        blocking(move || Self::look(&world, path, &ignore, &filter, &what))
+        blocking(move || Self::look(&world, &path, &ignore, &filter, &what))
             .await
             .map(Prepared::Ready)
     }

@@ -27,23 +27,22 @@ impl Op for StageStart {
             Some(image) => image.state.clone(),
             None => StateValue::clone(&*input::<StateValue>(inputs, 0)?),
         };
-        let scope = match state.scope.take() {
-            Some(scope) => scope.child(),
-            None => {
-                let runtime = &mut state.config.config;
-                let base = BaseConfig {
-                    env: environment(&runtime.env).into_iter().collect(),
-                    workdir: runtime.working_dir.clone(),
-                    shell: runtime.shell.clone(),
-                };
-                let scope = Scope::new(&self.plan, &base);
-                if runtime.env_value("PATH").is_none()
-                    && let Some(path) = scope.env().get("PATH")
-                {
-                    runtime.set_env("PATH", path);
-                }
-                scope
+        let scope = if let Some(scope) = state.scope.take() {
+            scope.child()
+        } else {
+            let runtime = &mut state.config.config;
+            let base = BaseConfig {
+                env: environment(&runtime.env).into_iter().collect(),
+                workdir: runtime.working_dir.clone(),
+                shell: runtime.shell.clone(),
+            };
+            let scope = Scope::new(&self.plan, &base);
+            if runtime.env_value("PATH").is_none()
+                && let Some(path) = scope.env().get("PATH")
+            {
+                runtime.set_env("PATH", path);
             }
+            scope
         };
         state.scope = Some(scope);
         Ok(Prepared::Ready(Output::new(state)))

@@ -126,23 +126,21 @@ impl World {
             .store
             .reference(INDEX, &name)?
             .and_then(|bytes| LayerIndex::decode(&bytes).ok());
-        let index = match kept {
-            Some(index) => index,
-            None => {
-                let blob = diff_id.as_uncompressed_blob();
-                let reader = self
-                    .store
-                    .open_blob(&blob)?
-                    .ok_or_else(|| OpError::Internal {
-                        message: format!("layer {diff_id} is not in the store"),
-                    })?;
-                let index =
-                    tbuild_oci::index_layer(std::io::BufReader::with_capacity(1 << 20, reader))
-                        .map_err(|error| OpError::internal(&error))?;
-                self.store
-                    .set_reference(INDEX, &name, Some(&index.encode()))?;
-                index
-            }
+        let index = if let Some(index) = kept {
+            index
+        } else {
+            let blob = diff_id.as_uncompressed_blob();
+            let reader = self
+                .store
+                .open_blob(&blob)?
+                .ok_or_else(|| OpError::Internal {
+                    message: format!("layer {diff_id} is not in the store"),
+                })?;
+            let index = tbuild_oci::index_layer(std::io::BufReader::with_capacity(1 << 20, reader))
+                .map_err(|error| OpError::internal(&error))?;
+            self.store
+                .set_reference(INDEX, &name, Some(&index.encode()))?;
+            index
         };
         Ok(self.remember(diff_id, index))
     }

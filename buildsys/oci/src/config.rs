@@ -2,6 +2,11 @@
 //!
 //! Own structs with a fixed order of keys: the bytes are the image's identity. Unknown keys are kept.
 
+#![expect(
+    clippy::zero_sized_map_values,
+    reason = "sets stand so in an image's JSON"
+)]
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -150,12 +150,12 @@ fn extensions<R: Read>(
             b"uid" => {
                 entry.uid = text()
                     .and_then(|text| text.parse().ok())
-                    .unwrap_or(entry.uid)
+                    .unwrap_or(entry.uid);
             }
             b"gid" => {
                 entry.gid = text()
                     .and_then(|text| text.parse().ok())
-                    .unwrap_or(entry.gid)
+                    .unwrap_or(entry.gid);
             }
             b"mtime" => {
                 let seconds = text()

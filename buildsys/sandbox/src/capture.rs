@@ -142,13 +142,13 @@ impl Walk<'_> {
         }
         names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
         for name in names {
-            self.member(folder.join(name.as_bytes()))?;
+            self.member(&folder.join(name.as_bytes()))?;
         }
         Ok(())
     }
 
-    fn member(&mut self, path: TreePath) -> Result<(), CaptureError> {
-        let file = on_disk(self.upper, &path);
+    fn member(&mut self, path: &TreePath) -> Result<(), CaptureError> {
+        let file = on_disk(self.upper, path);
         let stat = at(file.symlink_metadata(), "look at", &file)?;
         let device = (major(stat.rdev()), minor(stat.rdev()));
         let node = match FileType::from_raw_mode(stat.mode()) {
@@ -192,7 +192,7 @@ impl Walk<'_> {
                 .push(self.entries.len());
         }
         self.entries.push(entry);
-        if folder { self.folder(&path) } else { Ok(()) }
+        if folder { self.folder(path) } else { Ok(()) }
     }
 }
 

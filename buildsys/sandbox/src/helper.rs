@@ -117,7 +117,7 @@ fn init(specification: &Specification, control: &UnixStream) -> Result<(), Failu
     root.enter()?;
     let program = match fork().tried(|| "fork".to_owned())? {
         Side::Child => {
-            match program(specification, filters) {
+            match program(specification, &filters) {
                 Ok(never) => match never {},
                 Err((failure, true)) => report(control, &Report::Start(failure)),
                 Err((failure, false)) => report(control, &Report::Setup(failure)),
@@ -139,7 +139,7 @@ fn reap(program: Pid) -> Result<ExitStatus, Failure> {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == program => {
-                return Ok(ExitStatus::from_raw(status.as_raw() as i32));
+                return Ok(ExitStatus::from_raw(status.as_raw()));
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).tried(|| "wait for the program".to_owned()),
@@ -160,7 +160,7 @@ enum Never {}
 /// Becomes the program. The flag says whether it was the program that could not be started.
 fn program(
     specification: &Specification,
-    filters: Vec<BpfProgram>,
+    filters: &[BpfProgram],
 ) -> Result<Never, (Failure, bool)> {
     let user = &specification.user;
     let setup = |failure| (failure, false);
@@ -202,7 +202,7 @@ fn program(
     rustix::thread::set_no_new_privs(true)
         .tried(|| "refuse new privileges".to_owned())
         .map_err(setup)?;
-    for filter in &filters {
+    for filter in filters {
         seccompiler::apply_filter(filter)
             .map_err(std::io::Error::other)
             .tried(|| "apply the system call filter".to_owned())

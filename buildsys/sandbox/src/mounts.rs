@@ -86,7 +86,7 @@ impl Root {
                     let target = root.target(&point.target, path.is_dir() || is_folder(fd))?;
                     mount_bind_recursive(held(fd).as_str(), &target)
                         .tried(|| format!("mount {}", point.target))?;
-                    root.seal(&point.target, &target, point.read_only)?;
+                    seal(&point.target, &target, point.read_only)?;
                 }
                 (Source::Content { bytes, mode }, _) => {
                     let file = contents.join(at.to_string());
@@ -94,7 +94,7 @@ impl Root {
                         .tried(|| format!("write the file for {}", point.target))?;
                     let target = root.target(&point.target, false)?;
                     mount_bind(&file, &target).tried(|| format!("mount {}", point.target))?;
-                    root.seal(&point.target, &target, point.read_only)?;
+                    seal(&point.target, &target, point.read_only)?;
                 }
                 _ => {
                     let target = root.target(&point.target, true)?;
@@ -116,13 +116,6 @@ impl Root {
         let path = find_or_make(&self.path, target, folder, &mut self.made)?;
         self.mounted.push(path.clone());
         Ok(path)
-    }
-
-    /// A mount for the program: no devices, no set-id programs, and read-only if asked.
-    fn seal(&self, name: &str, target: &Path, read_only: bool) -> Result<(), Failure> {
-        let mut flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV;
-        flags.set(MountFlags::RDONLY, read_only);
-        mount_remount(target, flags, c"").tried(|| format!("protect {name}"))
     }
 
     /// /dev: the few devices that programs expect.
@@ -157,7 +150,7 @@ impl Root {
         let plain = MountFlags::NOSUID | MountFlags::NOEXEC;
         mount(
             "devpts",
-            &dev.join("pts"),
+            dev.join("pts"),
             "devpts",
             plain,
             Some(c"newinstance,ptmxmode=0666,mode=0620,gid=5"),
@@ -165,7 +158,7 @@ impl Root {
         .tried(|| "mount /dev/pts".to_owned())?;
         mount(
             "shm",
-            &dev.join("shm"),
+            dev.join("shm"),
             "tmpfs",
             plain | MountFlags::NODEV,
             Some(c"mode=1777"),
@@ -173,7 +166,7 @@ impl Root {
         .tried(|| "mount /dev/shm".to_owned())?;
         mount(
             "mqueue",
-            &dev.join("mqueue"),
+            dev.join("mqueue"),
             "mqueue",
             plain | MountFlags::NODEV,
             None,
@@ -302,4 +295,11 @@ fn overlay(
         Some(options.as_c_str()),
     )
     .tried(|| format!("mount an overlay of {} layers", lower.len()))
+}
+
+/// A mount for the program: no devices, no set-id programs, and read-only if asked.
+fn seal(name: &str, target: &Path, read_only: bool) -> Result<(), Failure> {
+    let mut flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV;
+    flags.set(MountFlags::RDONLY, read_only);
+    mount_remount(target, flags, c"").tried(|| format!("protect {name}"))
 }

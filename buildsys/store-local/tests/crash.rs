@@ -3,6 +3,11 @@
 //! The test starts this same program again as a writer that never ends, kills it at a moment that nobody
 //! chose, and looks at what is left.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the machine they run on"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

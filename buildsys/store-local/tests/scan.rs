@@ -1,5 +1,10 @@
 //! The scanner against a plain reading of the same folder, over any sequence of changes.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the machine they run on"
+)]
+
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};

@@ -32,7 +32,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     let Some(tree) = outcome
         .outputs
         .get(&node)
-        .and_then(|output| output.get::<TreeValue>())
+        .and_then(tbuild_realise::Output::get::<TreeValue>)
     else {
         return Ok(0);
     };

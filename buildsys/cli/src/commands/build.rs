@@ -218,7 +218,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     let value = outcome
         .outputs
         .get(&image)
-        .and_then(|output| output.get::<ImageValue>());
+        .and_then(tbuild_realise::Output::get::<ImageValue>);
     let value = value.ok_or_else(|| CliError::failed("the image was not built"))?;
     deliver(
         &engine,

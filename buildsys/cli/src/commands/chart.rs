@@ -33,7 +33,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     let Some(chart) = outcome
         .outputs
         .get(&node)
-        .and_then(|output| output.get::<ChartValue>())
+        .and_then(tbuild_realise::Output::get::<ChartValue>)
     else {
         return Ok(0);
     };

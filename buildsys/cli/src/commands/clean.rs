@@ -72,7 +72,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     let file = outcome
         .outputs
         .get(&node)
-        .and_then(|output| output.get::<FileValue>());
+        .and_then(tbuild_realise::Output::get::<FileValue>);
     let file = file.ok_or_else(|| CliError::usage("there is no tool helm"))?;
     let helm = tbuild_kinds::helm_program(&engine.world, &file);
     for (name, namespace, timeout) in wanted {

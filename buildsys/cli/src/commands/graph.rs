@@ -22,7 +22,7 @@ pub struct Arguments {
 }
 
 /// Runs it.
-pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
+pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let project = Project::load(global)?;
     let wanted = if arguments.targets.is_empty() {
         project

@@ -56,7 +56,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         let Some(image) = outcome
             .outputs
             .get(node)
-            .and_then(|output| output.get::<ImageValue>())
+            .and_then(tbuild_realise::Output::get::<ImageValue>)
         else {
             continue;
         };
@@ -75,7 +75,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         if let Some(pushed) = outcome
             .outputs
             .get(node)
-            .and_then(|output| output.get::<PushValue>())
+            .and_then(tbuild_realise::Output::get::<PushValue>)
             && !global.json
         {
             crate::output::line(&pushed.reference);

@@ -72,7 +72,7 @@ async fn dispatch(cli: Cli) -> Result<u8, CliError> {
         Some(Command::Chart(arguments)) => chart::run(global, arguments).await,
         Some(Command::Plan(arguments)) => plan::run(global, arguments).await,
         Some(Command::Why(arguments)) => why::run(global, arguments).await,
-        Some(Command::Graph(arguments)) => graph::run(global, arguments).await,
+        Some(Command::Graph(arguments)) => graph::run(global, arguments),
         Some(Command::Log(arguments)) => log::run(global, arguments),
         Some(Command::Lock(arguments)) => lock::run(global, arguments).await,
         Some(Command::Registry(arguments)) => registry::run(global, arguments).await,

@@ -108,7 +108,7 @@ async fn up(global: &Global) -> Result<u8, CliError> {
     let image = outcome
         .outputs
         .get(&machine)
-        .and_then(|output| output.get::<ImageValue>());
+        .and_then(tbuild_realise::Output::get::<ImageValue>);
     let image = image.ok_or_else(|| CliError::failed("the node's image was not built"))?;
     let world = Arc::clone(&engine.world);
     let layers = image.state.layers.clone();

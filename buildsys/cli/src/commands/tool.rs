@@ -35,7 +35,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     let file = outcome
         .outputs
         .get(&node)
-        .and_then(|output| output.get::<FileValue>());
+        .and_then(tbuild_realise::Output::get::<FileValue>);
     let Some(file) = file else { return Ok(0) };
     if arguments.path {
         crate::output::line(file.path.display());

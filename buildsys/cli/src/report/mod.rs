@@ -94,6 +94,7 @@ pub fn bytes(count: u64) -> String {
     if count < 1000 {
         return format!("{count} B");
     }
+    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
     let mut value = count as f64 / 1000.0;
     let mut unit = 0;
     while value >= 999.95 && unit + 1 < UNITS.len() {

@@ -97,7 +97,7 @@ impl Reporter for Plain {
                 }
             }
             Event::Finished { summary } => {
-                eprint(&format!("{}\n", sentence(summary, self.begun.elapsed())))
+                eprint(&format!("{}\n", sentence(summary, self.begun.elapsed())));
             }
         }
     }

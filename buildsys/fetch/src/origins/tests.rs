@@ -1,3 +1,8 @@
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the machine they run on"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
