@@ -57,6 +57,8 @@ pub(crate) fn compressed(world: &World, layer: &LayerRef) -> Result<Compressed, 
         return Ok(kept);
     }
     let _once = store.lock(&format!("gzip-{}", layer.diff_id.hex()))?;
+    // One layer keeps all cores busy; several at once would only hold several times the memory.
+    let _turn = world.compressing.lock();
     let io = |error: std::io::Error| OpError::internal(&error);
     let blob = store
         .open_blob(&layer.diff_id.as_uncompressed_blob())?
@@ -69,8 +71,8 @@ pub(crate) fn compressed(world: &World, layer: &LayerRef) -> Result<Compressed, 
     let mut offset = 0;
     let mut fresh = Vec::new();
     loop {
-        let mut batch = Vec::with_capacity(threads * 4);
-        while batch.len() < threads * 4 {
+        let mut batch = Vec::with_capacity(threads * 3);
+        while batch.len() < threads * 3 {
             match chunks.next() {
                 None => break,
                 Some(chunk) => batch.push(chunk.map_err(io)?),

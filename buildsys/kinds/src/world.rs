@@ -61,6 +61,8 @@ pub struct World {
     pub frozen: bool,
     /// What helm is started under, so that it dies with tbuild.
     pub launcher: Vec<String>,
+    /// Held while a layer is compressed.
+    pub(crate) compressing: Mutex<()>,
     indexes: Mutex<HashMap<DiffId, Arc<LayerIndex>>>,
     cluster: OnceCell<Cluster>,
 }
@@ -81,6 +83,7 @@ impl World {
             offline: false,
             frozen: false,
             launcher: Vec::new(),
+            compressing: Mutex::default(),
             indexes: Mutex::default(),
             cluster: OnceCell::new(),
         }

@@ -54,8 +54,10 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
                 .map_err(|error| failure(&error))?;
             eprint(match outcome {
                 DownOutcome::NotThere => "there is no node\n",
-                DownOutcome::Stopped => "the node is stopped; its data is kept\n",
-                DownOutcome::Cleaned => "the node is gone\n",
+                DownOutcome::Stopped | DownOutcome::Cleaned if keep => {
+                    "the node is stopped; its data is kept\n"
+                }
+                DownOutcome::Stopped | DownOutcome::Cleaned => "the node is gone, data and all\n",
             });
             Ok(0)
         }
