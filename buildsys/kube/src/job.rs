@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::json;
 
 use crate::follow::Followers;
-use crate::task::{KEY, TASK};
+use crate::task::{KEY, SUCCEEDED, TASK};
 use crate::trouble::trouble;
 use crate::{Cluster, Failure, KubeError, LogLine};
 
 /// How often the Job is looked at.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(100);
 /// How long the API server may be away meanwhile.
 const ABSENCE: Duration = Duration::from_mins(1);
 
@@ -72,6 +73,13 @@ pub(crate) struct End {
 
 /// None while it runs.
 pub(crate) fn end(job: &Job) -> Option<End> {
+    let annotations = job.metadata.annotations.as_ref();
+    if annotations.is_some_and(|annotations| annotations.contains_key(SUCCEEDED)) {
+        return Some(End {
+            state: "Complete",
+            message: String::new(),
+        });
+    }
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find_map(|condition| {
         let state = match condition.type_.as_str() {
@@ -158,6 +166,11 @@ impl Waiting<'_> {
         let failed = match end(&job) {
             Some(end) if end.state == "Complete" => return Ok(Some(JobOutcome::Succeeded)),
             Some(end) => Some((worst(&pods), end.message)),
+            // The Job's own status follows a second or two later.
+            None if has_succeeded(&job, &pods) => {
+                self.note_success().await?;
+                return Ok(Some(JobOutcome::Succeeded));
+            }
             None => self
                 .cannot_start(&pods)
                 .map(|pod| (Some(pod), String::new())),
@@ -188,6 +201,16 @@ impl Waiting<'_> {
         let selector = format!("batch.kubernetes.io/controller-uid={uid}");
         let pods = self.cluster.raw_pods(self.namespace, &selector).await?;
         Ok((job, pods))
+    }
+
+    /// Writes down that the Job did its work, so that a run before its status says so takes it as done.
+    async fn note_success(&self) -> Result<(), KubeError> {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {SUCCEEDED: "true"}}}));
+        let jobs = self.cluster.namespaced::<Job>(self.namespace);
+        let action = format!("annotate Job {}/{}", self.namespace, self.name);
+        let parameters = PatchParams::default();
+        let patched = jobs.patch_metadata(self.name, &parameters, &patch);
+        self.cluster.ask(&action, patched).await.map(drop)
     }
 
     /// A pod that has been unable to start for longer than its trouble may last. One that started and ended
@@ -225,6 +248,22 @@ impl Waiting<'_> {
             last_log_lines: Vec::new(),
         }
     }
+}
+
+/// Whether a Job of one pod has had that pod succeed: it completes then, whatever else happens.
+fn has_succeeded(job: &Job, pods: &[Pod]) -> bool {
+    let spec = job.spec.as_ref();
+    let one = spec.is_some_and(|spec| {
+        spec.completions.unwrap_or(1) == 1 && spec.parallelism.unwrap_or(1) == 1
+    });
+    let done = |pod: &Pod| {
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        phase == Some("Succeeded")
+    };
+    one && pods.iter().any(done)
 }
 
 /// The newest pod in trouble, else the newest.

@@ -13,6 +13,8 @@ use crate::{Cluster, KubeError};
 
 /// The annotation that holds the key.
 pub(crate) const KEY: &str = "tbuild-key";
+/// The annotation of a Job whose pod was seen to succeed.
+pub(crate) const SUCCEEDED: &str = "tbuild-succeeded";
 /// The label that holds the task's name.
 pub(crate) const TASK: &str = "tbuild-task";
 
@@ -128,7 +130,7 @@ impl Cluster {
     ) -> Result<Option<String>, KubeError> {
         let jobs = self.jobs(namespace, &format!("{TASK}={task}")).await?;
         let completed = jobs.into_iter().filter(|job| job.state == "Complete");
-        let last = completed.max_by_key(|job| (job.completed, job.created));
+        let last = completed.max_by_key(|job| (job.created, job.completed));
         Ok(last.and_then(|job| job.key))
     }
 
