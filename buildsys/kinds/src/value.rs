@@ -66,6 +66,17 @@ pub struct StateValue {
     pub packages: Option<Arc<BaseSpec>>,
 }
 
+impl StateValue {
+    /// What wrote each layer, lowest first, as the history tells it: shorter where that tells less.
+    pub fn layer_names(&self) -> Vec<String> {
+        let history = self.config.history.iter();
+        history
+            .filter(|entry| !entry.empty_layer)
+            .map(|entry| entry.created_by.clone().unwrap_or_default())
+            .collect()
+    }
+}
+
 /// A finished image.
 #[derive(Debug, Clone)]
 pub struct ImageValue {

@@ -162,11 +162,11 @@ fn check(folder: &Path) -> usize {
         assert_eq!(entry.node, node, "{}", entry.path);
     }
     store.put_blob(format!("{seen}").as_bytes()).unwrap();
-    assert_eq!(
-        names(store.path().join("tmp")).len(),
-        1,
-        "the next writer sweeps"
-    );
+    // A file there is one of the first layout's, killed at once: it goes a minute later.
+    let tmp = store.path().join("tmp");
+    let mut sessions = names(tmp.clone());
+    sessions.retain(|name| tmp.join(name).is_dir());
+    assert_eq!(sessions.len(), 1, "the next writer sweeps: {sessions:?}");
     seen
 }
 

@@ -61,7 +61,10 @@ pub fn reasons(engine: &Engine, graph: &Nodes, outcome: &Outcome, node: NodeId) 
         Some(known.key)
     };
     match then.and_then(|key| read_record(store, &key).ok().flatten()) {
-        Some(record) => super::why::describe(store, &record.manifest, now),
+        Some(record) => {
+            let layers = super::why::layers_below(graph, outcome, node);
+            super::why::describe(store, &record.manifest, now, &layers)
+        }
         None if known.key == now.key() => vec!["its output is no longer in the store".to_owned()],
         None => vec!["the record of its last realisation is no longer in the store".to_owned()],
     }

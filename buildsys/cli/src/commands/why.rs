@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tbuild_graph::{Change, KeyManifest, NodeId, explain};
-use tbuild_kinds::{Nodes, compare_listings, read_listing};
-use tbuild_realise::{Status, last, read_record};
+use tbuild_kinds::{ImageValue, Nodes, StateValue, compare_listings, read_listing};
+use tbuild_realise::{Outcome, Status, last, read_record};
 use tbuild_store::Store;
 
 use crate::args::Global;
@@ -23,10 +23,19 @@ pub struct Arguments {
     node: String,
 }
 
-/// The differences between two manifests, in words; files by name.
-pub fn describe(store: &dyn Store, old: &KeyManifest, new: &KeyManifest) -> Vec<String> {
+/// The differences between two manifests, in words; files by name, layers by what wrote them.
+pub fn describe(
+    store: &dyn Store,
+    old: &KeyManifest,
+    new: &KeyManifest,
+    layers: &[String],
+) -> Vec<String> {
     let mut lines = Vec::new();
     for change in explain(old, new) {
+        if let Some(line) = layer_change(&change, layers) {
+            lines.push(line);
+            continue;
+        }
         let Change::Files { field, old, new } = &change else {
             lines.push(change.to_string());
             continue;
@@ -45,6 +54,35 @@ pub fn describe(store: &dyn Store, old: &KeyManifest, new: &KeyManifest) -> Vec<
         }
     }
     lines
+}
+
+/// A layer that is another one now, by what wrote it; none if the change is no layer's, or nobody knows.
+fn layer_change(change: &Change, layers: &[String]) -> Option<String> {
+    let Change::Text {
+        field,
+        old: Some(_),
+        new: Some(_),
+    } = change
+    else {
+        return None;
+    };
+    let at = field.strip_prefix("layer[")?.strip_suffix(']')?;
+    let writer = layers.get(at.parse::<usize>().ok()?)?;
+    (!writer.is_empty()).then(|| format!("the layer of {writer} changed"))
+}
+
+/// What wrote the layers that `node` works on.
+pub fn layers_below(graph: &Nodes, outcome: &Outcome, node: NodeId) -> Vec<String> {
+    let parent = graph.get(node).inputs.first();
+    let Some(output) = parent.and_then(|parent| outcome.outputs.get(parent)) else {
+        return Vec::new();
+    };
+    let state = output.get::<StateValue>();
+    let image = || output.get::<ImageValue>();
+    state
+        .map(|state| state.layer_names())
+        .or_else(|| image().map(|image| image.state.layer_names()))
+        .unwrap_or_default()
 }
 
 /// The nodes that `wanted` names: itself, or, for a step, whatever has it.
@@ -118,7 +156,8 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         ) else {
             continue;
         };
-        let changes = describe(store, &before.manifest, &now.manifest);
+        let layers = layers_below(&graph, &outcome, node);
+        let changes = describe(store, &before.manifest, &now.manifest, &layers);
         if !changes.is_empty() {
             line(format!("{name} last changed because:"));
             for change in changes {
