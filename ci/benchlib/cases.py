@@ -8,7 +8,11 @@ from . import measure, tools
 
 
 def run(name, bench, rounds):
-    {"noop10k": noop, "noop50k": noop, "edit50k": edit, "workload": workload}[name](bench, rounds, 10_000 if "10k" in name else 50_000)
+    from . import steps  # which needs this file
+
+    timed = {"noop10k": noop, "noop50k": noop, "edit50k": edit, "workload": workload}
+    timed |= {case.__name__: case for case in (steps.copy100k, steps.layer1g, steps.empty, steps.images8)}
+    timed[name](bench, rounds, 10_000 if "10k" in name else 50_000)
 
 
 def context(bench, count, tool="all"):

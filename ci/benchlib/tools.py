@@ -131,6 +131,9 @@ class Tbuild(Tool):
     def build_push(self, context, image):
         return self._call(context, image, "--push")
 
+    def images(self, project, names):
+        return self.bench.run([self.bench.program, "--store", str(self.own / "store"), "-C", str(project), "image", *names])
+
 
 class Docker(Tool):
     def renew(self):
