@@ -150,6 +150,24 @@ output=$(t build "$work/app" -t 127.0.0.1:$port/hello:v1 --push 2>&1); same 'pus
 printf 'FROM 127.0.0.1:%s/hello:v1\nCOPY a.txt /more\n' $port >"$work/app/Dockerfile.on"
 "$tbuild" --store "$work/fourth" --progress quiet -C "$work/app" build . -f Dockerfile.on -o type=local,dest="$work/on" >/dev/null
 same 'FROM a registry' one "$(cat "$work/on/more")"
+
+# A tag that moved: nothing, until the lock is told. A COPY over it then stays: it is keyed on facts of its destination.
+mkdir "$work/moved"; echo mine >"$work/moved/mine"
+printf '[project]\nname = "moved"\n[image.on]\ncontext = "."\ndockerfile = "Dockerfile"\n' >"$work/moved/tbuild.toml"
+printf 'FROM 127.0.0.1:%s/hello:v1\nCOPY mine /mine\n' $port >"$work/moved/Dockerfile"
+on() { t -C "$work/moved" "$@" 2>&1; }
+before=$(on image on | grep '^sha256:')
+echo moved >"$work/app/a.txt"
+t build "$work/app" -t 127.0.0.1:$port/hello:v1 --push >/dev/null 2>&1
+output=$(on image on); same 'a base that moved by its tag runs nothing' 0 "$(ran "$output")"
+same 'and changes nothing' "$before" "$(printf '%s\n' "$output" | grep '^sha256:')"
+on lock --update "base:127.0.0.1:$port/hello:v1" >/dev/null
+output=$(on image on)
+[ "$before" != "$(printf '%s\n' "$output" | grep '^sha256:')" ] || fail 'the lock was told of a moved base, and the image is the same'
+ok 'once the lock is told, the image is on the new base'
+case $output in *'> COPY mine'*) fail 'a COPY over a moved base ran again' ;; esac
+ok 'and the COPY over it stays'
+echo one >"$work/app/a.txt"
 kill $daemon; wait $daemon 2>/dev/null || true; daemon=
 
 # --- killed in a push ----------------------------------------------------------------------------------------

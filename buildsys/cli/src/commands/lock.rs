@@ -1,5 +1,6 @@
 //! `tbuild lock [NODE]`: what names resolve to, written into lockfiles/.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tbuild_config::{Kind, NodeRef};
@@ -13,32 +14,52 @@ use crate::project::Project;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Bases and sources [default: all of tbuild.toml]
+    /// Bases and sources [default: all of tbuild.toml and of its images' Dockerfiles]
     nodes: Vec<String>,
     /// Resolve again what is locked
     #[arg(long)]
     update: bool,
 }
 
+/// The names that the images of tbuild.toml are built on, whether tbuild.toml mentions them or their
+/// Dockerfiles alone.
+fn bases_of_images(engine: &Engine) -> Result<BTreeSet<String>, CliError> {
+    let mut graph = Nodes::new();
+    let mut pipeline = engine.pipeline();
+    for name in engine.project.config.images.keys() {
+        pipeline.node(&mut graph, &NodeRef::new(Kind::Image, name))?;
+    }
+    let names = graph.iter().filter_map(|(_, vertex)| {
+        let name = vertex.name.strip_prefix("base:")?;
+        Some(name.to_owned())
+    });
+    Ok(names.collect())
+}
+
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
-    let project = Project::load(global)?;
-    let wanted: Vec<NodeRef> = if arguments.nodes.is_empty() {
-        let bases = project
-            .config
-            .bases
-            .keys()
-            .map(|name| NodeRef::new(Kind::Base, name));
-        let sources = project
-            .config
-            .sources
-            .keys()
-            .map(|name| NodeRef::new(Kind::Source, name));
-        bases.chain(sources).collect()
-    } else {
-        super::target::find(&project, &arguments.nodes)?
-    };
-    let engine = Engine::new(global, project)?;
+    let engine = Engine::new(global, Project::load(global)?)?;
+    let config = &engine.project.config;
+    let mut wanted: Vec<NodeRef> = Vec::new();
+    if arguments.nodes.is_empty() {
+        let mut bases = bases_of_images(&engine)?;
+        bases.extend(config.bases.keys().cloned());
+        wanted.extend(bases.iter().map(|name| NodeRef::new(Kind::Base, name)));
+        let sources = config.sources.keys();
+        wanted.extend(sources.map(|name| NodeRef::new(Kind::Source, name)));
+    }
+    for name in &arguments.nodes {
+        match super::target::find(&engine.project, std::slice::from_ref(name)) {
+            Ok(found) => wanted.extend(found),
+            Err(error) => {
+                let base = name.strip_prefix("base:").unwrap_or(name);
+                if !bases_of_images(&engine)?.contains(base) {
+                    return Err(error);
+                }
+                wanted.push(NodeRef::new(Kind::Base, base));
+            }
+        }
+    }
     let mut graph = Nodes::new();
     let mut targets = Vec::new();
     let mut pipeline = engine.pipeline();
