@@ -140,6 +140,8 @@ pub enum Command {
     Plan(commands::plan::Arguments),
     /// Say why a node runs, or ran
     Why(commands::why::Arguments),
+    /// Show where two images differ
+    Diff(commands::diff::Arguments),
     /// Show the graph
     Graph(commands::graph::Arguments),
     /// Show what a node printed when it last ran

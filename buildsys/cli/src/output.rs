@@ -13,3 +13,8 @@ pub fn json(value: &impl serde::Serialize) {
         line(text);
     }
 }
+
+/// Prints text that ends its own lines.
+pub fn text(text: &str) {
+    let _gone = std::io::stdout().lock().write_all(text.as_bytes());
+}

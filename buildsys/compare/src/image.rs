@@ -82,17 +82,27 @@ pub fn compare(a: &Image<'_>, b: &Image<'_>, options: Options) -> Result<Report,
     }
     // A folder, or a file system in one tar, has no layers of its own: what a container would see counts.
     let bare = [a, b].map(|image| image.config.is_none());
-    let tars = [a, b].map(|image| image.layers.len() == 1 && image.layers[0].diff_id.is_some());
-    if bare == [false, false] || (bare == [true, true] && tars == [true, true]) {
+    let tar = |image: &Image<'_>| image.layers.len() == 1 && image.layers[0].diff_id.is_some();
+    if bare == [false, false] {
         for pair in pair(&a.layers, &b.layers) {
             report.layers.extend(layer(a, b, pair, options)?);
         }
-    }
-    if bare != [true, true] || tars != [true, true] {
-        let unequal = bare != [false, false] || !report.layers.is_empty();
-        if unequal {
+        if !report.layers.is_empty() {
             report.files = files::merged(a, b, options)?;
         }
+    } else if bare == [true, true] && tar(a) && tar(b) {
+        let both = Pair {
+            a: Some(0),
+            b: Some(0),
+        };
+        if let Some(mut difference) = layer(a, b, both, options)? {
+            report.files = std::mem::take(&mut difference.files);
+            report
+                .layers
+                .extend(difference.bytes.is_some().then_some(difference));
+        }
+    } else {
+        report.files = files::merged(a, b, options)?;
     }
     if report.config.is_empty()
         && report.layers.is_empty()

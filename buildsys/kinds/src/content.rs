@@ -81,7 +81,7 @@ impl FileContent for Contents<'_> {
 }
 
 /// Opens a regular file; a link that took its place since it was looked at is refused.
-fn open_file(path: &Path) -> io::Result<File> {
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }

@@ -1,12 +1,15 @@
 //! Images: the last step of a target, composed; and images written out as archives.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tbuild_digest::BlobDigest;
 use tbuild_realise::{Context, Op, OpError, Output, Prepared};
+use tbuild_store::Store as _;
 use tbuild_tree::SOURCE_DATE_EPOCH;
 
 use crate::value::input;
-use crate::{ImageValue, StateValue};
+use crate::{ImageValue, StateValue, World};
 
 /// The time that images carry in their config, as RFC 3339: [`SOURCE_DATE_EPOCH`].
 const CREATED: &str = "1980-01-01T00:00:00Z";
@@ -14,6 +17,7 @@ const _: () = assert!(SOURCE_DATE_EPOCH == 315_532_800, "CREATED says the same")
 
 /// An image. Its input: the state of its last step.
 pub(crate) struct Image {
+    pub world: Arc<World>,
     pub labels: Vec<(String, String)>,
 }
 
@@ -47,6 +51,9 @@ impl Op for Image {
 
     async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
         let state = input::<StateValue>(inputs, 0)?;
-        Ok(Prepared::Ready(Output::new(self.compose(&state))))
+        let image = self.compose(&state);
+        // An image that was built is known by its ID from then on. One lookup when it is there.
+        self.world.store.put_blob(&image.config)?;
+        Ok(Prepared::Ready(Output::new(image)))
     }
 }

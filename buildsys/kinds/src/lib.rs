@@ -35,6 +35,7 @@ mod world;
 
 pub mod adhoc;
 pub mod export;
+pub mod operand;
 pub mod pipeline;
 
 pub use deploy::helm_program;

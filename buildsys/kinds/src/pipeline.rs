@@ -166,6 +166,11 @@ impl<'a> Pipeline<'a> {
         }
     }
 
+    /// Whether `FROM name` starts from packages, and from no registry.
+    pub fn is_base(&self, name: &str) -> bool {
+        self.config.bases.contains_key(name) || distribution(name).is_some()
+    }
+
     /// The image that `FROM name` starts from: an image of the project, a base, or one of a registry.
     pub(crate) fn base(
         &mut self,

@@ -90,6 +90,7 @@ impl Recipe {
         }
         let end = end.ok_or_else(|| OpError::usage(format!("{}: it has no stage", self.file)))?;
         let image = Image {
+            world: Arc::clone(world),
             labels: self.labels.clone(),
         };
         graph

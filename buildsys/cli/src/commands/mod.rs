@@ -6,6 +6,7 @@ pub mod chart;
 pub mod clean;
 pub mod cluster;
 pub mod completions;
+pub mod diff;
 pub mod graph;
 pub mod image;
 pub mod lock;
@@ -72,6 +73,7 @@ async fn dispatch(cli: Cli) -> Result<u8, CliError> {
         Some(Command::Chart(arguments)) => chart::run(global, arguments).await,
         Some(Command::Plan(arguments)) => plan::run(global, arguments).await,
         Some(Command::Why(arguments)) => why::run(global, arguments).await,
+        Some(Command::Diff(arguments)) => diff::run(global, arguments).await,
         Some(Command::Graph(arguments)) => graph::run(global, arguments),
         Some(Command::Log(arguments)) => log::run(global, arguments),
         Some(Command::Lock(arguments)) => lock::run(global, arguments).await,
