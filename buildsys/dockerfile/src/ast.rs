@@ -1,6 +1,6 @@
 //! What a Dockerfile says, instruction by instruction, nothing expanded.
 
-use crate::{Diagnostic, Span};
+use crate::{Diagnostic, Normalizer, Span};
 
 /// A parsed Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Instruction {
     pub keyword: Word,
     /// What it says.
     pub kind: Kind,
+    /// What is put right in its layer, sorted; of RUN alone.
+    pub normalize: Vec<Normalizer>,
 }
 
 /// What an instruction says.

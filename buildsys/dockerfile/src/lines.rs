@@ -71,6 +71,8 @@ pub(crate) struct Logical {
     pub line: usize,
     /// An empty line among the continuations.
     pub empty_continuation: Option<Span>,
+    /// Comments among the continuations that are options of a step.
+    pub options: Vec<Span>,
 }
 
 impl Logical {
@@ -95,6 +97,10 @@ impl Logical {
         while continued {
             let Some(next) = lines.next() else { break };
             if is_comment(next.body) {
+                if crate::normalize::marked(next.body).is_some() {
+                    let end = next.start + next.body.trim_end().len();
+                    logical.options.push(Span::new(next.start, end));
+                }
                 continue;
             }
             if next.body.trim_start().is_empty() {

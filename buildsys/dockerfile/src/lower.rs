@@ -378,6 +378,7 @@ fn add_step(draft: &mut Draft, instruction: &Instruction, names: &[Option<&str>]
         text: instruction.text.clone(),
         kind: instruction.kind.clone(),
         copy_from,
+        normalize: instruction.normalize.clone(),
     });
 }
 

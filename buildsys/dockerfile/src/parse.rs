@@ -4,6 +4,7 @@ use crate::ast::{Directive, Dockerfile, Heredoc, Instruction, Kind, Word};
 use crate::heredoc::{Announced, announced_in};
 use crate::instruction::Statement;
 use crate::lines::{Lines, Logical, Physical, is_comment};
+use crate::normalize::{Pending, misplaced};
 use crate::{Diagnostic, Span};
 
 /// Front ends of `# syntax=` that this parser takes the place of.
@@ -21,6 +22,7 @@ pub fn parse(text: &str) -> Result<Dockerfile, Vec<Diagnostic>> {
         instructions: Vec::new(),
         errors: Vec::new(),
         warnings: Vec::new(),
+        options: Pending::default(),
     };
     parser.read();
     parser.check_order(text);
@@ -43,6 +45,8 @@ struct Parser<'a> {
     instructions: Vec<Instruction>,
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
+    /// Of the next instruction.
+    options: Pending,
 }
 
 impl Parser<'_> {
@@ -56,14 +60,17 @@ impl Parser<'_> {
                 directives_end = true;
             }
             if is_comment(line.body) {
+                self.options.comment(line, &mut self.errors);
                 continue;
             }
             let logical = Logical::read(line, &mut self.lines, self.escape);
             if logical.text.trim().is_empty() {
+                self.options.end(&mut self.errors);
                 continue;
             }
             self.instruction(&logical);
         }
+        self.options.end(&mut self.errors);
     }
 
     /// Reads a parser directive; false where the line is none, which ends them.
@@ -121,6 +128,8 @@ impl Parser<'_> {
                     .with_hint("make it a comment or take it out"),
             );
         }
+        self.errors
+            .extend(logical.options.iter().copied().map(misplaced));
         let statement = Statement::split(logical, self.escape);
         let mut heredocs = Vec::new();
         if statement.takes_heredocs() {
@@ -144,6 +153,8 @@ impl Parser<'_> {
             text: logical.text[statement.keyword_range.clone()].to_owned(),
             span: logical.span(statement.keyword_range.clone()),
         };
+        let is_run = keyword.text.eq_ignore_ascii_case("run");
+        let normalize = self.options.take(is_run, &mut self.errors);
         if let Some(kind) = statement.parse(heredocs, &mut self.errors, &mut self.warnings) {
             self.instructions.push(Instruction {
                 span: logical.whole(),
@@ -151,6 +162,7 @@ impl Parser<'_> {
                 text: logical.display(),
                 keyword,
                 kind,
+                normalize,
             });
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::Kind;
-use crate::{Diagnostic, Span};
+use crate::{Diagnostic, Normalizer, Span};
 
 /// The stages that a target needs, each after those that it uses; the last one is the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,4 +148,6 @@ pub struct Step {
     pub kind: Kind,
     /// Where COPY takes its sources from; the build context for everything else.
     pub copy_from: CopySource,
+    /// What is put right in the layer of a RUN, sorted.
+    pub normalize: Vec<Normalizer>,
 }

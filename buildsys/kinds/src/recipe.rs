@@ -181,6 +181,7 @@ impl Recipe {
                 world: Arc::clone(world),
                 instruction: instruction.clone(),
                 from,
+                file: self.file.clone(),
                 no_cache: self.no_cache,
                 shown: Arc::clone(&shown),
             };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tbuild_dockerfile::Normalizer;
 use tbuild_exec::{Action, Exit, Mount, MountSource, Network, User};
 use tbuild_graph::KeyManifest;
 use tbuild_realise::{Context, OpError};
@@ -13,7 +14,7 @@ use tbuild_tree::{SOURCE_DATE_EPOCH, Tree};
 use crate::content::store_layer;
 use crate::copy::{Account, user};
 use crate::step::environment;
-use crate::{LayerRef, StateValue, World};
+use crate::{LayerRef, StateValue, World, normalize};
 
 /// What every step sees where its image says nothing else.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -34,6 +35,7 @@ pub(crate) struct Run {
     network: Network,
     mounts: Vec<Mount>,
     policy: String,
+    normalize: Vec<Normalizer>,
 }
 
 impl Run {
@@ -77,6 +79,7 @@ impl Run {
             network: Network::Host,
             mounts: Vec::new(),
             policy,
+            normalize: Vec::new(),
             parent,
         })
     }
@@ -93,6 +96,12 @@ impl Run {
             env.iter()
                 .map(|(name, value)| (name.clone(), value.clone())),
         );
+        self
+    }
+
+    /// The same with things to put right in its layer.
+    pub(crate) fn with_normalizers(mut self, normalize: Vec<Normalizer>) -> Self {
+        self.normalize = normalize;
         self
     }
 
@@ -117,6 +126,10 @@ impl Run {
         let mut manifest = KeyManifest::new("run/1").list("command", &self.argv);
         if let Some((_, script)) = &self.script {
             manifest = manifest.text("here-document", String::from_utf8_lossy(script));
+        }
+        if !self.normalize.is_empty() {
+            let names = self.normalize.iter().map(|one| format!("{one}/1"));
+            manifest = manifest.list("normalize", names);
         }
         manifest
             .map("environment", self.env.clone())
@@ -311,9 +324,11 @@ fn failure(exit: Exit, argv: &[String]) -> OpError {
 pub(crate) fn execute(world: &World, cx: &Context, run: &Run) -> Result<Option<LayerRef>, OpError> {
     let staging = run_staged(world, cx, run)?;
     let view = world.rootfs(&run.parent.layers)?;
-    let tree = capture(staging.upper(), &view)
-        .map_err(|error| OpError::failed(&error))?
-        .tree;
+    let captured = || capture(staging.upper(), &view).map_err(|error| OpError::failed(&error));
+    let mut tree = captured()?.tree;
+    if normalize::apply(staging.upper(), &tree, &view, &run.normalize)? {
+        tree = captured()?.tree;
+    }
     if tree.entries().is_empty() {
         return Ok(None);
     }

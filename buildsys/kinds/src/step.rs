@@ -30,6 +30,8 @@ pub(crate) struct Step {
     pub instruction: Instruction,
     /// What the COPY's source is called, for keys and messages.
     pub from: String,
+    /// The Dockerfile's path as users know it.
+    pub file: String,
     /// Run although it was run before.
     pub no_cache: bool,
     /// Shows a finding about the instruction with its place in the Dockerfile.
@@ -135,7 +137,8 @@ impl Step {
                     command.env.clone(),
                     script,
                 )?
-                .with_proxy(command.proxy.clone());
+                .with_proxy(command.proxy.clone())
+                .with_normalizers(self.instruction.normalize.clone());
                 let manifest = run.manifest();
                 Ok(work(
                     manifest,
@@ -162,6 +165,10 @@ fn state_of(inputs: &[Output], at: usize) -> Result<Arc<StateValue>, OpError> {
 impl Op for Step {
     fn title(&self) -> String {
         self.instruction.text.clone()
+    }
+
+    fn place(&self) -> Option<String> {
+        Some(format!("{}:{}", self.file, self.instruction.line))
     }
 
     async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {

@@ -266,6 +266,11 @@ pub trait Op: Send + Sync {
     /// What it does, on one line.
     fn title(&self) -> String;
 
+    /// Where the user wrote it: `Dockerfile:3`.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
     /// Looks at inputs and, for sources and effects, at the world.
     async fn prepare(&self, cx: &Context, inputs: &[Output]) -> Result<Prepared, OpError>;
 

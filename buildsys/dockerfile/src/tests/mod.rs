@@ -3,6 +3,7 @@
 mod expand;
 mod ignore;
 mod lower;
+mod normalize;
 mod parse;
 mod properties;
 mod resolve;
