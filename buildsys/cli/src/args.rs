@@ -142,6 +142,8 @@ pub enum Command {
     Why(commands::why::Arguments),
     /// Show where two images differ
     Diff(commands::diff::Arguments),
+    /// Build something twice in different surroundings, and compare
+    Verify(commands::verify::Arguments),
     /// Show the graph
     Graph(commands::graph::Arguments),
     /// Show what a node printed when it last ran

@@ -20,7 +20,8 @@ fn main() -> ExitCode {
     match arguments.get(1).and_then(|first| first.to_str()) {
         // Before any thread is started.
         Some(tbuild_sandbox::HELPER_ARG) => tbuild_sandbox::helper_main(),
+        Some(commands::verify::VARY) => commands::verify::main(arguments),
         Some(commands::node::REEXEC) => tbuild_node::internal_main(&arguments[2..]),
-        _ => commands::run(),
+        _ => commands::run_with(arguments),
     }
 }

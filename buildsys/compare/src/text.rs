@@ -126,6 +126,8 @@ fn merged(out: &mut String, report: &Report, told: &BTreeSet<&String>, style: &S
         .collect();
     let (all, above) = (report.files.len(), report.files.len() - new.len());
     let _ = match above {
+        // No layers were compared: these are all the files that there are.
+        _ if report.layers.is_empty() => writeln!(out, "files: {all} differ"),
         0 => writeln!(out, "merged files: {all} differ"),
         above if above == all => {
             writeln!(out, "merged files: {all} differ, all of them shown above")

@@ -16,13 +16,16 @@ mod gzip;
 mod image;
 mod kept;
 mod listing;
+mod normalize;
 mod pipeline_deploy;
 mod pull;
 mod push;
 mod recipe;
 mod release;
+mod relocate;
 mod resemble;
 mod run;
+mod seed;
 mod select;
 mod source;
 mod stage;
@@ -40,7 +43,10 @@ pub mod pipeline;
 
 pub use deploy::helm_program;
 pub use listing::{FileChange, compare as compare_listings, read as read_listing};
+pub use normalize::normalizer_for;
 pub use recipe::{Nodes, Show};
+pub use relocate::{Reading, Relocation};
+pub use seed::{seed_blobs, seed_record};
 pub use value::{
     ChartValue, FileValue, ImageValue, LayerRef, Place, PushValue, ReleaseValue, StateValue,
     TreeValue,

@@ -20,6 +20,7 @@ use crate::artifact::Artifact;
 use crate::base::Packages;
 use crate::filter::Filter;
 use crate::recipe::{Names, Nodes, Recipe, Show, defect, ignore_files};
+use crate::relocate::Reading;
 use crate::source::{Folder, Part};
 use crate::target::Target;
 
@@ -32,6 +33,8 @@ pub struct Pipeline<'a> {
     pub(crate) client: Arc<RegistryClient>,
     /// Nodes to resolve again although there is a lock: bases and sources.
     pub update: BTreeSet<String>,
+    /// The folders and Dockerfiles that the nodes added so far read.
+    pub reads: Vec<Reading>,
 }
 
 impl<'a> Pipeline<'a> {
@@ -50,6 +53,7 @@ impl<'a> Pipeline<'a> {
             registry,
             client,
             update: BTreeSet::new(),
+            reads: Vec::new(),
         }
     }
 
@@ -105,7 +109,7 @@ impl<'a> Pipeline<'a> {
     }
 
     fn folder(
-        &self,
+        &mut self,
         graph: &mut Nodes,
         name: String,
         path: PathBuf,
@@ -115,6 +119,7 @@ impl<'a> Pipeline<'a> {
         if let Some(node) = graph.find(&name) {
             return Ok(node);
         }
+        self.reads.push(Reading::folder(&path, &ignore, &filter));
         let folder = Folder {
             world: Arc::clone(self.world),
             path,
@@ -250,6 +255,7 @@ impl<'a> Pipeline<'a> {
         let path = self.world.resolve(Path::new(&file));
         let text = std::fs::read_to_string(&path)
             .map_err(|error| OpError::usage(format!("cannot read {}: {error}", path.display())))?;
+        self.reads.push(Reading::file(&path));
         let is_template = Path::new(&file).extension().is_some_and(|end| end == "hbs");
         let text = if is_template {
             render(&file, &text, &image.values)?

@@ -28,7 +28,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    fn look(
+    pub(crate) fn look(
         world: &World,
         path: &Path,
         ignore: &[PathBuf],

@@ -18,7 +18,7 @@ use crate::deploy::kube_failure;
 use crate::{LayerRef, resemble};
 
 /// The store's space for encoded layer indexes, by diff ID.
-const INDEX: &str = "layer-index";
+pub(crate) const INDEX: &str = "layer-index";
 
 /// What is known of this machine, read once by the command line.
 #[derive(Debug, Clone, Default)]

@@ -43,6 +43,14 @@ pub(crate) fn kill_all() {
     while rustix::process::wait(rustix::process::WaitOptions::empty()).is_ok() {}
 }
 
+/// Lets signals that ask for an end go by: whoever this process waits for gets them too.
+pub(crate) fn ignore_endings() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: to ignore a signal needs no handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// Sets the loopback link of this network namespace up.
 pub(crate) fn loopback_up() -> std::io::Result<()> {
     use std::os::fd::AsRawFd as _;

@@ -13,6 +13,7 @@ mod helper;
 mod mounts;
 mod privileges;
 mod protocol;
+mod surroundings;
 mod target;
 
 pub use capture::{CaptureError, Captured, capture};
@@ -20,3 +21,4 @@ pub use content::UpperContent;
 pub use executor::Sandbox;
 pub use helper::helper_main;
 pub use protocol::HELPER_ARG;
+pub use surroundings::Surroundings;

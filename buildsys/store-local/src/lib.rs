@@ -10,6 +10,7 @@
 //!
 //! This crate does not know nodes, keys' contents, images or the network.
 
+mod adopt;
 mod blobs;
 mod gc;
 mod io;

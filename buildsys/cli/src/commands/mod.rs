@@ -20,6 +20,7 @@ pub mod status;
 pub mod store;
 pub mod target;
 pub mod tool;
+pub mod verify;
 pub mod why;
 
 use std::process::ExitCode;
@@ -30,8 +31,8 @@ use crate::args::{Cli, Command};
 use crate::error::CliError;
 
 /// Reads the command line, runs the command, and says how it went.
-pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+pub fn run_with(arguments: Vec<std::ffi::OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let _gone = error.print();
@@ -78,6 +79,7 @@ async fn dispatch(cli: Cli) -> Result<u8, CliError> {
         Some(Command::Log(arguments)) => log::run(global, arguments),
         Some(Command::Lock(arguments)) => lock::run(global, arguments).await,
         Some(Command::Registry(arguments)) => registry::run(global, arguments).await,
+        Some(Command::Verify(arguments)) => verify::run(global, arguments).await,
         Some(Command::Store(arguments)) => store::run(global, arguments),
         Some(Command::Tool(arguments)) => tool::run(global, arguments).await,
         Some(Command::Status(arguments)) => status::run(global, arguments).await,

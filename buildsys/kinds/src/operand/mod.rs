@@ -154,6 +154,14 @@ impl Operand {
     }
 }
 
+/// The layers that a config names; none if it is no config.
+pub fn image_layers(config: &[u8]) -> Vec<DiffId> {
+    let config = ImageConfig::from_bytes(config);
+    config
+        .map(|config| config.rootfs.diff_ids)
+        .unwrap_or_default()
+}
+
 fn diff_ids(layers: &[LayerRef]) -> Vec<DiffId> {
     layers.iter().map(|layer| layer.diff_id).collect()
 }
