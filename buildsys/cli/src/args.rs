@@ -92,6 +92,9 @@ pub struct Global {
     /// One event a line on standard output
     #[arg(long, global = true)]
     pub json: bool,
+    /// Whether a user namespace was entered: tbuild is root there alone
+    #[arg(skip)]
+    pub rootless: bool,
     /// Colours
     #[arg(long, value_name = "WHEN", global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,

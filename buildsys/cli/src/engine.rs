@@ -162,6 +162,21 @@ pub fn myself() -> PathBuf {
     PathBuf::from("/proc/self/exe")
 }
 
+/// Set for commands of tbuild.toml when tbuild entered a user namespace before it started them.
+pub const ROOTLESS: &str = "TBUILD_ROOTLESS";
+
+/// What a program of the user's is started under: nothing, unless tbuild is in a user namespace of its own.
+pub fn as_user(global: &Global) -> Vec<String> {
+    if global.rootless {
+        vec![
+            myself().display().to_string(),
+            tbuild_sandbox::userns::AS_USER_ARG.to_owned(),
+        ]
+    } else {
+        Vec::new()
+    }
+}
+
 /// A command's surroundings.
 pub struct Engine {
     /// The options.
@@ -185,9 +200,10 @@ impl Engine {
         world.offline = global.offline;
         world.frozen = global.frozen;
         // helm dies with the thread that started it, and so with tbuild, even on kill -9.
-        world.launcher = ["setpriv", "--pdeathsig", "KILL", "--"]
-            .map(str::to_owned)
-            .to_vec();
+        let dies_too = ["setpriv", "--pdeathsig", "KILL", "--"].map(str::to_owned);
+        world.rootless = global.rootless;
+        world.as_user = as_user(global);
+        world.launcher = [world.as_user.as_slice(), dies_too.as_slice()].concat();
         let engine = Self {
             global: global.clone(),
             project,

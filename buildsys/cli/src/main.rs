@@ -21,6 +21,9 @@ fn main() -> ExitCode {
         // Before any thread is started.
         Some(tbuild_sandbox::HELPER_ARG) => tbuild_sandbox::helper_main(),
         Some(commands::verify::VARY) => commands::verify::main(arguments),
+        Some(tbuild_sandbox::userns::AS_USER_ARG) => {
+            tbuild_sandbox::userns::as_user_main(&arguments[2..])
+        }
         Some(commands::node::REEXEC) => tbuild_node::internal_main(&arguments[2..]),
         _ => commands::run_with(arguments),
     }

@@ -153,6 +153,12 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
     /// A short name, for keys and messages.
     fn name(&self) -> &'static str;
 
+    /// What cannot be done here although executors of this name do it elsewhere, for whoever wonders why a
+    /// step failed.
+    fn caveat(&self) -> Option<String> {
+        None
+    }
+
     /// Runs `action` and waits; blocks. Within 200 ms of `cancel` every process of the action is dead. When
     /// this returns, no process, mount or namespace of the action is left, and `upper` holds its layer.
     fn run(

@@ -12,7 +12,7 @@ use tbuild_oci::{
 };
 use tbuild_realise::OpError;
 use tbuild_store::Store as _;
-use tbuild_tree::Node;
+use tbuild_tree::{Node, Tree};
 
 use crate::content::{Contents, origin_in_layers};
 use crate::gzip::compressed;
@@ -103,7 +103,7 @@ pub fn write(
         Format::OciArchive => archive(&oci_files(world, image, names)?, dest),
         Format::OciFolder => folder(&oci_files(world, image, names)?, dest),
         Format::Folder => files(world, image, dest),
-        Format::Tar => to_file(dest, |out| flat(world, image, out)),
+        Format::Tar => to_file(dest, |out| flat(world, image, false, out)),
     }
 }
 
@@ -153,11 +153,23 @@ fn folder(files: &[ArchiveFile<'_>], dest: &Path) -> Result<(), OpError> {
     Ok(())
 }
 
-/// The image's merged files as one tar.
-fn flat(world: &World, image: &ImageValue, out: &mut dyn io::Write) -> Result<(), OpError> {
+/// The image's merged files as one tar; `mine`: all of them owned by 0.
+fn flat(
+    world: &World,
+    image: &ImageValue,
+    mine: bool,
+    out: &mut dyn io::Write,
+) -> Result<(), OpError> {
     let layers = &image.state.layers;
     let view = world.rootfs(layers)?;
-    let tree = view.flatten().map_err(|error| OpError::internal(&error))?;
+    let mut tree = view.flatten().map_err(|error| OpError::internal(&error))?;
+    if mine {
+        let mut entries = tree.entries().to_vec();
+        for entry in &mut entries {
+            (entry.uid, entry.gid) = (0, 0);
+        }
+        tree = Tree::new(entries).map_err(|error| OpError::internal(&error))?;
+    }
     let mut origins = HashMap::new();
     for entry in tree.entries() {
         if let Node::File { size, .. } = entry.node {
@@ -172,11 +184,12 @@ fn flat(world: &World, image: &ImageValue, out: &mut dyn io::Write) -> Result<()
     Ok(())
 }
 
-/// The image's merged files in a folder, owners as far as this user may set them.
+/// The image's merged files in a folder: with their owners by root, else all owned by the user, who could not
+/// so much as remove them otherwise.
 fn files(world: &World, image: &ImageValue, dest: &Path) -> Result<(), OpError> {
     std::fs::create_dir_all(dest).map_err(failed("make", dest))?;
     let mut tar = tempfile::tempfile().map_err(failed("write", dest))?;
-    flat(world, image, &mut tar)?;
+    flat(world, image, world.rootless, &mut tar)?;
     io::Seek::rewind(&mut tar).map_err(failed("read", dest))?;
     tbuild_store_local::unpack_layer(io::BufReader::with_capacity(1 << 20, tar), dest)
         .map_err(|error| OpError::failed(&error))

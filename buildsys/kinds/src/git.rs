@@ -75,7 +75,7 @@ impl Checkout {
             });
         }
         cx.notice(format!("resolving {} of {}", self.rev, self.url));
-        let git = Git::new("git", &self.world.machine.git_env);
+        let git = Git::new("git", &self.world.machine.git_env).started_by(&self.world.as_user);
         git.resolve(&self.url, &self.rev, self.world.store.as_ref())
             .map_err(|error| self.failure(&error))
     }
@@ -139,7 +139,7 @@ impl Op for Checkout {
             message: "a source's state is another's".to_owned(),
         })?;
         let (world, url) = (Arc::clone(&self.world), self.url.clone());
-        let git = Git::new("git", &self.world.machine.git_env);
+        let git = Git::new("git", &self.world.machine.git_env).started_by(&self.world.as_user);
         let asked = commit.clone();
         let name = self.name.clone();
         let (layer, tree) = blocking(move || {

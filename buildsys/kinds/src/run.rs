@@ -299,7 +299,13 @@ pub(crate) fn run_staged(
     let mut sink = |stream, bytes: &[u8]| cx.output(stream, bytes);
     match world.executor.run(&action, &mut sink, &cx.cancel) {
         Ok(exit) if exit.success() => Ok(staging),
-        Ok(exit) => Err(failure(exit, &run.argv)),
+        Ok(exit) => {
+            let error = failure(exit, &run.argv);
+            Err(match world.executor.caveat() {
+                Some(caveat) => error.hint(caveat),
+                None => error,
+            })
+        }
         Err(tbuild_exec::ExecError::Cancelled) => Err(OpError::Cancelled),
         Err(error @ tbuild_exec::ExecError::Start { .. }) => Err(OpError::failed(&error)),
         Err(error) => Err(OpError::unreachable(&error)),

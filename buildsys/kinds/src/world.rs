@@ -59,6 +59,10 @@ pub struct World {
     pub offline: bool,
     /// Whether lockfiles may not be written.
     pub frozen: bool,
+    /// Whether this process is root only in a user namespace that it entered for itself.
+    pub rootless: bool,
+    /// What programs of the user's are started under, so that they see the user who started tbuild.
+    pub as_user: Vec<String>,
     /// What helm is started under, so that it dies with tbuild.
     pub launcher: Vec<String>,
     /// Held while a layer is compressed.
@@ -82,6 +86,8 @@ impl World {
             project,
             offline: false,
             frozen: false,
+            rootless: false,
+            as_user: Vec::new(),
             launcher: Vec::new(),
             compressing: Mutex::default(),
             indexes: Mutex::default(),

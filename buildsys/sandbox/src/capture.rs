@@ -212,8 +212,10 @@ fn xattrs(file: &Path) -> Result<(Xattrs, bool), CaptureError> {
         .split(|byte| *byte == 0)
         .filter(|name| !name.is_empty())
     {
-        if name == b"trusted.overlay.opaque" {
+        if name == crate::userns::opaque_mark() {
             opaque = true;
+        } else if name.starts_with(b"user.overlay.") {
+            // overlayfs's own, in a user namespace.
         } else if allowed(name) {
             kept.insert(name.to_vec(), value(file, name)?);
         } else if !name.starts_with(b"trusted.overlay.") {

@@ -60,6 +60,10 @@ impl Executor for Sandbox {
         "sandbox"
     }
 
+    fn caveat(&self) -> Option<String> {
+        crate::userns::ids().hint()
+    }
+
     fn run(
         &self,
         action: &Action,

@@ -185,9 +185,12 @@ fn program(
         .iter()
         .map(|group| rustix::process::Gid::from_raw(*group))
         .collect();
-    set_thread_groups(&groups)
-        .tried(|| "set groups".to_owned())
-        .map_err(setup)?;
+    // With one id alone there are no groups to set, and none may be asked for.
+    if !groups.is_empty() || crate::userns::ids() != crate::userns::Ids::One {
+        set_thread_groups(&groups)
+            .tried(|| "set groups".to_owned())
+            .map_err(setup)?;
+    }
     drop_capabilities().map_err(setup)?;
     let (uid, gid) = (
         rustix::process::Uid::from_raw(user.uid),

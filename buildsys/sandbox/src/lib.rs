@@ -15,6 +15,7 @@ mod privileges;
 mod protocol;
 mod surroundings;
 mod target;
+pub mod userns;
 
 pub use capture::{CaptureError, Captured, capture};
 pub use content::UpperContent;

@@ -5,14 +5,17 @@ use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
     mount_change, mount_remount, unmount,
 };
 
+use tbuild_exec::Network;
+
 use crate::protocol::{Failure, Source, Specification, Tried as _};
 use crate::target::{Made, find_or_make};
+use crate::userns::{self, Ids};
 
 /// Where the init puts things together: hidden under a file system of its own.
 const BASE: &str = "/tmp";
@@ -77,7 +80,7 @@ impl Root {
             mounted: Vec::new(),
         };
         root.devices()?;
-        root.kernel()?;
+        root.kernel(specification.network)?;
         let contents = PathBuf::from(BASE).join("contents");
         std::fs::create_dir(&contents).tried(|| "make a folder for files".to_owned())?;
         for (at, (point, bind)) in specification.mounts.iter().zip(&binds).enumerate() {
@@ -148,12 +151,18 @@ impl Root {
             std::fs::create_dir(dev.join(name)).tried(|| format!("make /dev/{name}"))?;
         }
         let plain = MountFlags::NOSUID | MountFlags::NOEXEC;
+        // 5 is the group tty, where there are groups to choose from.
+        let terminals = if userns::ids() == Ids::One {
+            c"newinstance,ptmxmode=0666,mode=0620"
+        } else {
+            c"newinstance,ptmxmode=0666,mode=0620,gid=5"
+        };
         mount(
             "devpts",
             dev.join("pts"),
             "devpts",
             plain,
-            Some(c"newinstance,ptmxmode=0666,mode=0620,gid=5"),
+            Some(terminals),
         )
         .tried(|| "mount /dev/pts".to_owned())?;
         mount(
@@ -175,7 +184,7 @@ impl Root {
     }
 
     /// /proc and /sys: this pid namespace's, with what tells of or changes the machine covered.
-    fn kernel(&mut self) -> Result<(), Failure> {
+    fn kernel(&mut self, network: Network) -> Result<(), Failure> {
         let plain = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let proc = self.target("/proc", true)?;
         mount("proc", &proc, "proc", plain, None).tried(|| "mount /proc".to_owned())?;
@@ -203,8 +212,16 @@ impl Root {
             }
         }
         let sys = self.target("/sys", true)?;
-        mount("sysfs", &sys, "sysfs", plain | MountFlags::RDONLY, None)
-            .tried(|| "mount /sys".to_owned())?;
+        if network == Network::Host && userns::is_inside() {
+            // sysfs shows a network, and this one belongs to another user namespace: only what is mounted
+            // already can be shown, and only with all that is mounted on it.
+            mount_bind_recursive("/sys", &sys).tried(|| "mount /sys".to_owned())?;
+            crate::fork::protect_recursively(&sys).tried(|| "protect /sys".to_owned())?;
+            cover(&sys.join("fs/cgroup"))?;
+        } else {
+            mount("sysfs", &sys, "sysfs", plain | MountFlags::RDONLY, None)
+                .tried(|| "mount /sys".to_owned())?;
+        }
         cover(&sys.join("firmware"))?;
         cover(&sys.join("devices/virtual/powercap"))
     }
@@ -277,9 +294,15 @@ fn overlay(
             .tried(|| "mount the upper folder".to_owned());
     }
     let lower: Vec<String> = lower.iter().map(held).collect();
-    // By descriptor a layer costs some 18 bytes of the page that options may take: 200 layers fit.
+    // By descriptor a layer costs some 18 bytes of the page that options may take: 200 layers fit. In a user
+    // namespace overlayfs keeps its marks where a user may write, and follows no redirects.
+    let rest = if userns::is_inside() {
+        "redirect_dir=nofollow,userxattr"
+    } else {
+        "redirect_dir=off"
+    };
     let options = format!(
-        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=off,xino=off",
+        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,xino=off,{rest}",
         lower.join(":"),
         held(upper),
         held(work)
@@ -301,5 +324,20 @@ fn overlay(
 fn seal(name: &str, target: &Path, read_only: bool) -> Result<(), Failure> {
     let mut flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV;
     flags.set(MountFlags::RDONLY, read_only);
+    if userns::is_inside() {
+        // What a mount of another namespace forbids stays forbidden, and has to be said again.
+        let stat = rustix::fs::statvfs(target).tried(|| format!("look at {name}"))?;
+        for (held, flag) in [
+            (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
+            (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+            (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
+            (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+            (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
+        ] {
+            if stat.f_flag.contains(held) {
+                flags |= flag;
+            }
+        }
+    }
     mount_remount(target, flags, c"").tried(|| format!("protect {name}"))
 }

@@ -64,7 +64,7 @@ impl LocalStore {
             blobs: size("blobs")?,
             actions: size("actions")?,
             references: size("refs")?,
-            snapshots: size("snapshots")?,
+            snapshots: folder_size(self.layout().snapshots())?,
             statcache: size("statcache")?,
             scratch: size("scratch")?,
             tmp: size("tmp")?,
@@ -92,8 +92,8 @@ impl LocalStore {
                 }
             }
         }
-        let snapshots = self.layout().path("snapshots");
-        for name in io::names(&snapshots)? {
+        let snapshots = self.layout().snapshots();
+        for name in io::names(snapshots)? {
             if digest_of(&name).is_none_or(|digest| !keep_snapshots.contains(&DiffId(digest))) {
                 self.remove_snapshot(&snapshots.join(name))?;
                 removed.snapshots += 1;

@@ -7,13 +7,14 @@
 //! refs/<space>/<name>        references, one record each; the name is escaped
 //! snapshots/<diff id hex>/   layers unpacked; the owner alone may look inside, so that a set-uid file
 //!                            of an image is no set-uid file for the other users of this machine
+//! snapshots-<map>/           the same, unpacked in a user namespace with this map of owners
 //! snapshots/<hex>.over.<hex> what of the first layer differs from the second, to lie over its snapshot
 //! statcache/<root>/<filter>  what the scanner knows of the user's folders
 //! scratch/<purpose>/         folders that live and die with the store
 //! locks/<name>               files to lock, empty
 //! tmp/<pid>-<random>/        what a live process is writing; its owner holds a lock on it
 //! quarantine/                blobs whose bytes were not those of their name
-//! boot                       which run of the machine the snapshots have been looked after in
+//! boot, boot-<map>           which run of the machine the snapshots have been looked after in
 //! version                    the number of this layout; written last, so that its presence says "complete"
 //! ```
 
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use tbuild_store::StoreError;
 
-use crate::io;
+use crate::{io, owners};
 
 /// The version of the layout. Another one is refused: a store is a cache, and a new folder is cheaper than a
 /// migration that is wrong.
@@ -53,6 +54,8 @@ const EMPTY_INDEX: &[u8] =
 #[derive(Debug, Clone)]
 pub struct Layout {
     root: PathBuf,
+    /// The folder of snapshots.
+    snapshots: PathBuf,
 }
 
 impl Layout {
@@ -60,11 +63,15 @@ impl Layout {
     /// store is already there.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let root = std::path::absolute(root).map_err(|source| io::fail("locate", root, source))?;
-        let layout = Self { root };
+        let snapshots = root.join(owners::snapshots_name());
+        let layout = Self { root, snapshots };
         let version = layout.path("version");
         match io::read(&version)? {
             Some(found) => layout.check_version(&found)?,
             None => layout.create()?,
+        }
+        if owners::is_mapped() {
+            io::make_folder(&layout.snapshots, 0o700)?;
         }
         Ok(layout)
     }
@@ -72,6 +79,17 @@ impl Layout {
     /// The path of `name` in the store.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
+    }
+
+    /// The file that says which run of the machine the snapshots have been looked after in.
+    pub fn boot(&self) -> PathBuf {
+        let map = self.snapshots.file_name().and_then(|name| name.to_str()?.strip_prefix("snapshots"));
+        self.path(&format!("boot{}", map.unwrap_or_default()))
+    }
+
+    /// The folder of the layers that are unpacked with the owners that this process sees.
+    pub fn snapshots(&self) -> &Path {
+        &self.snapshots
     }
 
     /// The store's folder, absolute.

@@ -16,6 +16,7 @@ mod gc;
 mod io;
 mod layout;
 mod names;
+mod owners;
 mod record;
 mod recovery;
 mod references;

@@ -27,7 +27,7 @@ impl LocalStore {
         let Some(current) = io::read(Path::new(BOOT_ID))? else {
             return Ok(());
         };
-        let recorded = self.layout().path("boot");
+        let recorded = self.layout().boot();
         if io::read(&recorded)?.as_deref() == Some(&current) {
             return Ok(());
         }
@@ -35,9 +35,9 @@ impl LocalStore {
         if io::read(&recorded)?.as_deref() == Some(&current) {
             return Ok(());
         }
-        let folder = self.layout().path("snapshots");
+        let folder = self.layout().snapshots();
         let mut snapshots = Vec::new();
-        for name in io::names(&folder)? {
+        for name in io::names(folder)? {
             let path = folder.join(name);
             let metadata = std::fs::symlink_metadata(&path)
                 .map_err(|source| io::fail("inspect", &path, source))?;

@@ -86,7 +86,7 @@ impl LocalStore {
     }
 
     pub(crate) fn snapshot_path(&self, diff_id: &DiffId) -> PathBuf {
-        self.layout.path("snapshots").join(diff_id.hex())
+        self.layout.snapshots().join(diff_id.hex())
     }
 
     fn recover_once(&self) -> Result<(), StoreError> {

@@ -32,13 +32,29 @@ use crate::error::CliError;
 
 /// Reads the command line, runs the command, and says how it went.
 pub fn run_with(arguments: Vec<std::ffi::OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let mut cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let _gone = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    // While there is one thread.
+    if unpacks(cli.command.as_ref()) {
+        match tbuild_sandbox::userns::enter() {
+            Ok(entered) => {
+                let inherited = std::env::var_os(crate::engine::ROOTLESS).is_some();
+                cli.global.rootless =
+                    entered || (inherited && tbuild_sandbox::userns::is_inside());
+            }
+            Err(error) => {
+                CliError::unreachable(crate::error::chain(&error))
+                    .hint("tbuild doctor says what is missing; as root nothing of it is needed")
+                    .show();
+                return ExitCode::from(3);
+            }
+        }
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -61,6 +77,22 @@ pub fn run_with(arguments: Vec<std::ffi::OsString>) -> ExitCode {
             ExitCode::from(error.code)
         }
     }
+}
+
+/// Whether a command may unpack, run or remove layers, and so has to be root, if only in a user namespace.
+fn unpacks(command: Option<&Command>) -> bool {
+    !matches!(
+        command,
+        Some(
+            Command::Completions(_)
+                | Command::Log(_)
+                | Command::Logs(_)
+                | Command::Node(_)
+                | Command::Registry(_)
+                | Command::Shell(_)
+                | Command::Status(_)
+        )
+    )
 }
 
 async fn dispatch(cli: Cli) -> Result<u8, CliError> {

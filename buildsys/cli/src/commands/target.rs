@@ -126,6 +126,10 @@ async fn run_command(
         argv.splice(0..1, own);
     }
     let mut process = Process::new(&argv[0]);
+    if global.rootless {
+        // It may call tbuild in turn, which has to know that it is root in a user namespace alone.
+        process.env(crate::engine::ROOTLESS, "1");
+    }
     process.args(&argv[1..]).args(rest).current_dir(folder);
     let status = process
         .status()

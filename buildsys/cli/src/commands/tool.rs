@@ -1,5 +1,6 @@
 //! `tbuild tool NAME [-- ARGS]`: runs a tool of tbuild.toml.
 
+use std::ffi::OsString;
 use std::process::Command as Process;
 use std::sync::Arc;
 
@@ -41,8 +42,13 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         crate::output::line(file.path.display());
         return Ok(0);
     }
-    let mut process = Process::new(&file.path);
-    process.args(&arguments.rest);
+    let mut argv: Vec<OsString> = crate::engine::as_user(global)
+        .into_iter()
+        .map(OsString::from)
+        .collect();
+    argv.push(file.path.clone().into());
+    let mut process = Process::new(argv.remove(0));
+    process.args(argv).args(&arguments.rest);
     if std::env::var_os("KUBECONFIG").is_none()
         && let Some(kubeconfig) = engine.world.machine.kubeconfigs.first()
     {

@@ -15,6 +15,7 @@ use super::GitError;
 #[derive(Debug, Clone)]
 pub struct Git {
     program: PathBuf,
+    launcher: Vec<String>,
     env: BTreeMap<String, String>,
     from_user: bool,
 }
@@ -45,9 +46,17 @@ impl Git {
         env.retain(|name, _| !REPOSITORY.contains(&name.as_str()));
         Self {
             program: program.into(),
+            launcher: Vec::new(),
             env,
             from_user: true,
         }
+    }
+
+    /// The same git, started by a program that becomes the one that its arguments name. Empty for none.
+    #[must_use]
+    pub fn started_by(mut self, launcher: &[String]) -> Self {
+        self.launcher = launcher.to_vec();
+        self
     }
 
     /// The same git, for a URL that a repository names: one from elsewhere may not reach into this machine's
@@ -99,7 +108,14 @@ impl Git {
         arguments: impl IntoIterator<Item = &'a OsStr>,
         env: &[(&str, &OsStr)],
     ) -> Result<Output, GitError> {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.launcher.split_first() {
+            Some((launcher, rest)) => {
+                let mut command = Command::new(launcher);
+                command.args(rest).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         command.env_clear().envs(&self.env);
         command
             .env("GIT_TERMINAL_PROMPT", "0")

@@ -33,7 +33,7 @@ impl LocalStore {
             return Ok(vec![self.ensure_snapshot(diff_id)?]);
         };
         let name = format!("{}.over.{}", diff_id.hex(), base_id.hex());
-        let target = self.layout().path("snapshots").join(name);
+        let target = self.layout().snapshots().join(name);
         if !target.exists() {
             let _lock = self.lock(&format!("snapshot-{}", &diff_id.hex()[..2]))?;
             if !target.exists() {

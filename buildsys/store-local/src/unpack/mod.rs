@@ -2,7 +2,9 @@
 //!
 //! Whiteouts become character devices 0:0, opaque folders carry `trusted.overlay.opaque` (Linux kernel,
 //! Documentation/filesystems/overlayfs.rst). Owners, modes, xattrs and times are those of the archive, times
-//! in whole seconds. Needs root.
+//! in whole seconds. Needs root, if only that of a user namespace: there overlayfs's mark is
+//! `user.overlay.opaque`, owners have to be mapped, and devices cannot be made. Those below /dev are left out then,
+//! where every step has a file system of its own; others are refused.
 //!
 //! An archive may be hostile. Names are cleaned by the reader, so that no `..` is left; every folder is opened
 //! by `openat2` with `RESOLVE_IN_ROOT`, so that a link leads nowhere that a process with this root could not
@@ -42,6 +44,19 @@ pub enum UnpackError {
         /// Why not.
         #[source]
         source: io::Error,
+    },
+    /// A file belongs to somebody whom this process cannot name.
+    #[error(
+        "{path} of the layer belongs to {uid}:{gid}, and this user may not give files to them: /etc/subuid and \
+         /etc/subgid grant ids, newuidmap and newgidmap apply them; tbuild doctor looks at it"
+    )]
+    Owner {
+        /// The file, inside the layer.
+        path: TreePath,
+        /// Its user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
     },
     /// The archive cannot be read.
     #[error(transparent)]
@@ -170,9 +185,8 @@ impl Unpacker {
             place.make_folder()?;
         }
         let folder = self.root.folder(path)?;
-        let fail = |what, errno: Errno| failed(what, path, errno);
         rustix::fs::fchown(&folder, Some(uid(entry)), Some(gid(entry)))
-            .map_err(|errno| fail("set the owner of", errno))?;
+            .map_err(|errno| owner_failed(entry, errno))?;
         if opaque {
             self.root.set_opaque(folder.as_fd(), path)?;
         }
@@ -223,7 +237,7 @@ impl Unpacker {
         // In this order: a change of the owner takes set-id bits and capabilities away.
         let fail = |what, errno: Errno| failed(what, path, errno);
         rustix::fs::fchown(&file, Some(uid(entry)), Some(gid(entry)))
-            .map_err(|errno| fail("set the owner of", errno))?;
+            .map_err(|errno| owner_failed(entry, errno))?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))
             .map_err(|errno| fail("set the mode of", errno))?;
         set_xattrs(file.as_fd(), entry)?;
@@ -238,6 +252,10 @@ impl Unpacker {
         major: u32,
         minor: u32,
     ) -> Result<(), UnpackError> {
+        let below_dev = || entry.path.below(&TreePath::from("dev")).is_some();
+        if kind != FileType::Fifo && crate::owners::is_mapped() && below_dev() {
+            return Ok(());
+        }
         let device = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(entry.mode);
         let mut place = self.root.place(&entry.path)?;
@@ -313,6 +331,18 @@ fn times(mtime: i64) -> Timestamps {
         last_access: time,
         last_modification: time,
     }
+}
+
+fn owner_failed(entry: &Entry, errno: Errno) -> UnpackError {
+    // chown(2): EINVAL is an id that the user namespace does not map.
+    if errno == Errno::INVAL {
+        return UnpackError::Owner {
+            path: entry.path.clone(),
+            uid: entry.uid,
+            gid: entry.gid,
+        };
+    }
+    failed("set the owner of", &entry.path, errno)
 }
 
 fn failed(what: &'static str, path: &TreePath, errno: Errno) -> UnpackError {

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, XattrFlags}
 use rustix::io::Errno;
 use tbuild_tree::{Entry, SOURCE_DATE_EPOCH, TreePath};
 
-use super::{UnpackError, failed, gid, refused, times, uid};
+use super::{UnpackError, failed, gid, owner_failed, refused, times, uid};
 
 /// How often a resolution that lost a race against a rename elsewhere on the machine is tried again.
 const TRIES: usize = 128;
@@ -115,7 +115,7 @@ impl Root {
     /// Hides what lower layers hold in a folder.
     #[expect(clippy::unused_self, reason = "only folders of a root are made opaque")]
     pub fn set_opaque(&self, folder: BorrowedFd<'_>, path: &TreePath) -> Result<(), UnpackError> {
-        rustix::fs::fsetxattr(folder, c"trusted.overlay.opaque", b"y", XattrFlags::empty())
+        rustix::fs::fsetxattr(folder, crate::owners::opaque_mark(), b"y", XattrFlags::empty())
             .map_err(|errno| failed("make opaque", path, errno))
     }
 
@@ -219,7 +219,7 @@ impl Place<'_> {
             group,
             AtFlags::SYMLINK_NOFOLLOW,
         )
-        .map_err(|errno| failed("set the owner of", self.path, errno))
+        .map_err(|errno| owner_failed(entry, errno))
     }
 
     /// Sets the mode of what is here, which is no link.
