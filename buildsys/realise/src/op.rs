@@ -173,7 +173,10 @@ impl OpError {
 
 impl From<tbuild_store::StoreError> for OpError {
     fn from(error: tbuild_store::StoreError) -> Self {
-        Self::internal(&error)
+        match error {
+            tbuild_store::StoreError::Lacking { .. } => Self::unreachable(&error),
+            error => Self::internal(&error),
+        }
     }
 }
 

@@ -119,6 +119,15 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// This machine, or this user on it, lacks what it takes.
+    #[error("cannot {what}")]
+    Lacking {
+        /// What was tried, with its path.
+        what: String,
+        /// What is lacking.
+        #[source]
+        source: std::io::Error,
+    },
     /// A blob's bytes are not those of its name.
     #[error("blob {0} is corrupt")]
     Corrupt(BlobDigest),

@@ -10,7 +10,7 @@ use tbuild_oci::LayerIndex;
 use tbuild_store::{Store as _, StoreError};
 use tbuild_tree::{Entry, Node, TreePath};
 
-use super::{UnpackError, Unpacker, root::Root};
+use super::{UnpackError, Unpacker, root::Root, unpack_failed};
 use crate::{LocalStore, io as store_io, snapshots};
 
 /// A layer with more than one entry of this many changed is unpacked whole: the delta after the next would
@@ -61,14 +61,14 @@ impl LocalStore {
             ))
         })?;
         let mut unpacker = Unpacker {
-            root: Root::open(upper).map_err(|error| failed(io::Error::other(error)))?,
+            root: Root::open(upper).map_err(|error| unpack_failed(diff_id, error))?,
             buffer: vec![0; 256 * 1024],
         };
         for entry in changed {
             let Node::File { size, digest } = &entry.node else {
                 unpacker
                     .put(entry, false, &mut io::empty())
-                    .map_err(|error| failed(io::Error::other(error)))?;
+                    .map_err(|error| unpack_failed(diff_id, error))?;
                 continue;
             };
             let offset = layer.offset(&entry.path).unwrap_or(u64::MAX);
@@ -80,10 +80,10 @@ impl LocalStore {
                 self.quarantine(&blob)?;
                 return Err(StoreError::Corrupt(blob));
             }
-            unpacked.map_err(|error| failed(io::Error::other(error)))?;
+            unpacked.map_err(|error| unpack_failed(diff_id, error))?;
         }
         let finished = unpacker.root.finish();
-        finished.map_err(|error| failed(io::Error::other(error)))
+        finished.map_err(|error| unpack_failed(diff_id, error))
     }
 }
 

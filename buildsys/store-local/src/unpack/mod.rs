@@ -58,6 +58,12 @@ pub enum UnpackError {
         /// Its group.
         gid: u32,
     },
+    /// A device, which root alone may make.
+    #[error("{path} of the layer is a device, and root alone may make one")]
+    Device {
+        /// The device, inside the layer.
+        path: TreePath,
+    },
     /// The archive cannot be read.
     #[error(transparent)]
     Layer(#[from] LayerError),
@@ -115,7 +121,7 @@ impl LocalStore {
             self.quarantine(&blob)?;
             return Err(StoreError::Corrupt(blob));
         }
-        unpacked.map_err(|error| failed(io::Error::other(error)))?;
+        unpacked.map_err(|error| unpack_failed(diff_id, error))?;
         self.commit_snapshot(staging, diff_id)
     }
 }
@@ -252,9 +258,14 @@ impl Unpacker {
         major: u32,
         minor: u32,
     ) -> Result<(), UnpackError> {
-        let below_dev = || entry.path.below(&TreePath::from("dev")).is_some();
-        if kind != FileType::Fifo && crate::owners::is_mapped() && below_dev() {
-            return Ok(());
+        if kind != FileType::Fifo && crate::owners::is_mapped() {
+            return if entry.path.below(&TreePath::from("dev")).is_some() {
+                Ok(())
+            } else {
+                Err(UnpackError::Device {
+                    path: entry.path.clone(),
+                })
+            };
         }
         let device = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(entry.mode);
@@ -330,6 +341,18 @@ fn times(mtime: i64) -> Timestamps {
     Timestamps {
         last_access: time,
         last_modification: time,
+    }
+}
+
+/// Why a layer of the store could not be unpacked.
+fn unpack_failed(diff_id: &DiffId, error: UnpackError) -> StoreError {
+    let what = format!("unpack layer {diff_id}");
+    match error {
+        UnpackError::Owner { .. } | UnpackError::Device { .. } => StoreError::Lacking {
+            what,
+            source: io::Error::other(error),
+        },
+        error => StoreError::io(what, io::Error::other(error)),
     }
 }
 
