@@ -8,7 +8,7 @@ use tbuild_dockerfile::Diagnostic;
 use tbuild_exec::Cancel;
 use tbuild_fetch::{HttpOptions, MachineConfig, Origins};
 use tbuild_graph::NodeId;
-use tbuild_kinds::{Machine, Nodes, Show, World, pipeline::Pipeline};
+use tbuild_kinds::{Machine, Nodes, Show, StepSettings, World, pipeline::Pipeline};
 use tbuild_realise::{Options, Outcome, realise};
 use tbuild_registry::{Credentials, Proxies, RegistryOptions};
 use tbuild_sandbox::Sandbox;
@@ -194,11 +194,21 @@ pub struct Engine {
 impl Engine {
     /// Opens the store and looks at the machine.
     pub fn new(global: &Global, project: Project) -> Result<Self, CliError> {
+        Self::with_steps(global, project, StepSettings::default())
+    }
+
+    /// The same with what steps get besides.
+    pub fn with_steps(
+        global: &Global,
+        project: Project,
+        steps: StepSettings,
+    ) -> Result<Self, CliError> {
         let store = Arc::new(open_store(global)?);
         let executor = Arc::new(Sandbox::new(myself()));
         let mut world = World::new(store, executor, machine(global)?, project.folder.clone());
         world.offline = global.offline;
         world.frozen = global.frozen;
+        world.steps = steps;
         // helm dies with the thread that started it, and so with tbuild, even on kill -9.
         let dies_too = ["setpriv", "--pdeathsig", "KILL", "--"].map(str::to_owned);
         world.rootless = global.rootless;

@@ -12,6 +12,7 @@ mod error;
 mod output;
 mod project;
 mod report;
+mod steps;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::CopySource;
+use crate::{ConcreteMount, CopySource};
 
 /// One instruction with nothing left to expand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,24 @@ pub struct ConcreteRun {
     pub proxy: BTreeMap<String, String>,
     /// A here-document that starts with `#!`: a file that is there, read-only and executable, while it runs.
     pub script: Option<InlineFile>,
+    /// What is mounted while it runs, in the order in which it is mounted: by target.
+    pub mounts: Vec<ConcreteMount>,
+    /// `--network`.
+    pub network: RunNetwork,
+    /// `--security=insecure`: it runs with all that the builder may.
+    pub insecure: bool,
+}
+
+/// Which network RUN asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RunNetwork {
+    /// That of the build.
+    #[default]
+    Default,
+    /// Loopback alone.
+    None,
+    /// That of the machine.
+    Host,
 }
 
 /// A file whose content stands in the Dockerfile.

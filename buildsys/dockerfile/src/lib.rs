@@ -21,6 +21,7 @@ mod instruction;
 mod lines;
 mod lint;
 mod lower;
+mod mount;
 mod normalize;
 mod parse;
 mod pattern;
@@ -28,23 +29,29 @@ mod plan;
 mod ports;
 mod refuse;
 mod resolve;
+mod run;
 mod scope;
+mod size;
 mod span;
 mod suggest;
 mod values;
 mod words;
 
-pub use concrete::{Concrete, ConcreteCopy, ConcreteHealthcheck, ConcreteRun, InlineFile};
+pub use concrete::{
+    Concrete, ConcreteCopy, ConcreteHealthcheck, ConcreteRun, InlineFile, RunNetwork,
+};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use duration::parse_duration;
 pub use expand::{ExpandError, Expansion, expand, expand_heredoc};
 pub use glob::{Glob, GlobError, glob_matches, has_wildcards};
 pub use ignore::{FolderMatches, IgnoreRules};
 pub use lower::{LowerOptions, Platform, lower};
+pub use mount::{BindMount, CacheMount, ConcreteMount, MountOwner, SecretMount, Sharing, SshMount};
 pub use normalize::Normalizer;
 pub use parse::parse;
 pub use plan::{BaseRef, Checks, CopySource, NamedRef, Plan, Stage, Step};
 pub use scope::{BaseConfig, DEFAULT_PATH, Scope};
+pub use size::parse_size;
 pub use span::{Span, line_column};
 pub use suggest::suggest;
 

@@ -7,7 +7,8 @@ use crate::expand::expand;
 use crate::plan::Checks;
 use crate::suggest::suggest;
 use crate::{
-    BaseRef, CopySource, Diagnostic, NamedRef, Plan, Severity, Span, Stage, Step, lint, refuse,
+    BaseRef, CopySource, Diagnostic, NamedRef, Plan, Severity, Span, Stage, Step, lint, mount,
+    refuse, run,
 };
 
 /// What is to be built, and with what.
@@ -23,6 +24,8 @@ pub struct LowerOptions {
     pub target_platform: Platform,
     /// Names of the named contexts: one that is also a stage's takes the stage's place.
     pub contexts: BTreeSet<String>,
+    /// Whether RUN --security=insecure is allowed.
+    pub allow_insecure: bool,
 }
 
 /// A platform as `os/architecture[/variant]`.
@@ -102,6 +105,9 @@ pub fn lower(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Plan, Ve
         for (index, draft) in drafts.into_iter().enumerate() {
             if needed.contains(&index) {
                 lowering.errors.extend(draft.problems);
+                if !options.allow_insecure {
+                    lowering.errors.extend(run::insecure(&draft.stage));
+                }
                 stages.push(draft.stage);
             }
         }
@@ -355,21 +361,19 @@ fn add_step(draft: &mut Draft, instruction: &Instruction, names: &[Option<&str>]
             Ok(source) => copy_from = source,
             Err(problem) => draft.problems.push(problem),
         }
-        match &copy_from {
-            CopySource::Context => {}
-            CopySource::Stage(stage) => {
-                draft.stage.depends_on.insert(*stage);
+        uses(&mut draft.stage, Some(&copy_from), from.span);
+    }
+    let mut mount_from = Vec::new();
+    if let Kind::Run(run) = &instruction.kind {
+        draft.problems.extend(run::problems(run));
+        for mount in &run.mounts {
+            match mount_source(mount, draft.stage.index, names) {
+                Ok(source) => mount_from.push(source),
+                Err(problem) => draft.problems.push(problem),
             }
-            CopySource::Named(name) => {
-                let known = |known: &NamedRef| !known.base && known.name == *name;
-                if !draft.stage.names.iter().any(known) {
-                    draft.stage.names.push(NamedRef {
-                        name: name.clone(),
-                        span: from.span,
-                        base: false,
-                    });
-                }
-            }
+        }
+        for (source, mount) in mount_from.iter().zip(&run.mounts) {
+            uses(&mut draft.stage, source.as_ref(), mount.span);
         }
     }
     draft.stage.steps.push(Step {
@@ -379,7 +383,46 @@ fn add_step(draft: &mut Draft, instruction: &Instruction, names: &[Option<&str>]
         kind: instruction.kind.clone(),
         copy_from,
         normalize: instruction.normalize.clone(),
+        mount_from,
     });
+}
+
+/// Where the files of a mount come from. Stages go by their names there, never by numbers.
+fn mount_source(
+    mount: &Word,
+    index: usize,
+    names: &[Option<&str>],
+) -> Result<Option<CopySource>, Diagnostic> {
+    match mount::origin(mount)? {
+        mount::Origin::Nothing => Ok(None),
+        mount::Origin::Context => Ok(Some(CopySource::Context)),
+        mount::Origin::Named(from) if from.text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let message = format!("--mount: from={} is no name of a stage", from.text);
+            Err(Diagnostic::error("UnknownStage", from.span, message)
+                .with_hint("a mount takes stages by name only: FROM ... AS name"))
+        }
+        mount::Origin::Named(from) => copy_source(&from, index, names).map(Some),
+    }
+}
+
+/// Notes what a stage takes files from.
+fn uses(stage: &mut Stage, source: Option<&CopySource>, span: Span) {
+    match source {
+        None | Some(CopySource::Context) => {}
+        Some(CopySource::Stage(number)) => {
+            stage.depends_on.insert(*number);
+        }
+        Some(CopySource::Named(name)) => {
+            let known = |known: &NamedRef| !known.base && known.name == *name;
+            if !stage.names.iter().any(known) {
+                stage.names.push(NamedRef {
+                    name: name.clone(),
+                    span,
+                    base: false,
+                });
+            }
+        }
+    }
 }
 
 /// What `--from` names. Variables are not allowed there.

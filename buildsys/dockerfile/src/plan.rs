@@ -150,4 +150,6 @@ pub struct Step {
     pub copy_from: CopySource,
     /// What is put right in the layer of a RUN, sorted.
     pub normalize: Vec<Normalizer>,
+    /// For each `--mount` of RUN, in order, where its files come from; none for one that has no source.
+    pub mount_from: Vec<Option<CopySource>>,
 }

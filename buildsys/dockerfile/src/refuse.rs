@@ -14,23 +14,8 @@ pub(crate) fn unsupported(instruction: &Instruction) -> Vec<Diagnostic> {
     };
     // A switch that says no asks for nothing.
     let on = |word: &Option<Word>| word.clone().filter(|word| word.text != "false");
-    let other_than =
-        |word: &Option<Word>, default: &str| word.clone().filter(|word| word.text != default);
     match &instruction.kind {
         Kind::Run(run) => {
-            run.mounts
-                .iter()
-                .for_each(|word| flag("RUN", "mount", Some(word)));
-            flag(
-                "RUN",
-                "network",
-                other_than(&run.network, "default").as_ref(),
-            );
-            flag(
-                "RUN",
-                "security",
-                other_than(&run.security, "sandbox").as_ref(),
-            );
             run.devices
                 .iter()
                 .for_each(|word| flag("RUN", "device", Some(word)));

@@ -1,16 +1,11 @@
 //! Filling in a step's variables.
 
-use crate::ast::{CommandForm, CommandLine, Healthcheck, Heredoc, Kind, Run, Word};
-use crate::heredoc::announced;
+use crate::ast::{CommandForm, CommandLine, Healthcheck, Heredoc, Kind, Word};
 use crate::ports::parse_port;
 use crate::{
-    Concrete, ConcreteCopy, ConcreteHealthcheck, ConcreteRun, CopySource, Diagnostic, InlineFile,
-    Scope, Step,
+    Concrete, ConcreteCopy, ConcreteHealthcheck, CopySource, Diagnostic, InlineFile, Scope, Step,
 };
-use crate::{refuse, values};
-
-/// Folder of the files that here-documents with `#!` become while RUN runs.
-const SCRIPTS: &str = "/dev/pipes";
+use crate::{refuse, run, values};
 
 impl Step {
     /// The step with its variables filled in by `scope`, which is moved on: it then holds after the step. Steps
@@ -30,7 +25,7 @@ impl Step {
                 Ok(Concrete::Env(pairs))
             }
             Kind::Label(pairs) => Ok(Concrete::Label(scope.pairs(pairs)?)),
-            Kind::Run(run) => self.run(run, scope),
+            Kind::Run(command) => run::resolve(self, command, scope),
             Kind::Copy(copy) => {
                 let copied = Copied {
                     keyword: "COPY",
@@ -134,52 +129,6 @@ impl Step {
                 Ok(scope.in_shell(line))
             }
         }
-    }
-
-    fn run(&self, run: &Run, scope: &mut Scope) -> Result<Concrete, Diagnostic> {
-        let mut script = None;
-        let argv = match (&run.command.form, run.heredocs.as_slice()) {
-            (CommandForm::Exec(argv), _) if argv.is_empty() => {
-                return Err(Diagnostic::error(
-                    "InvalidInstruction",
-                    self.span,
-                    "RUN [] has no program",
-                ));
-            }
-            (CommandForm::Exec(argv), _) => argv.clone(),
-            (CommandForm::Shell(line), []) => scope.in_shell(line),
-            (CommandForm::Shell(line), [first, ..]) if announced(line).ok().flatten().is_some() => {
-                // The document is the command: a program of its own with #!, else a script for the shell.
-                let text = first.text();
-                if first.content.starts_with("#!") {
-                    let name = format!("{SCRIPTS}/{}", first.name);
-                    script = Some(InlineFile {
-                        name: name.clone(),
-                        bytes: text.into_bytes(),
-                    });
-                    scope.in_shell(&name)
-                } else {
-                    scope.in_shell(&text)
-                }
-            }
-            (CommandForm::Shell(line), documents) => {
-                // The shell reads them: they are put back behind the line.
-                let mut whole = line.clone();
-                for document in documents {
-                    whole.push('\n');
-                    whole.push_str(&document.content);
-                    whole.push_str(&document.name);
-                }
-                scope.in_shell(&whole)
-            }
-        };
-        Ok(Concrete::Run(ConcreteRun {
-            argv,
-            env: scope.env().clone(),
-            args: scope.args(),
-            proxy: scope.proxy(),
-            script,
-        }))
     }
 }
 

@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::{Action, Cancel, ExecError, Executor, Exit, Mount, MountSource, Network, Stream, User};
+use crate::{
+    Action, Cancel, ExecError, Executor, Exit, Limits, Mount, MountSource, Network, Stream, User,
+    Writes,
+};
 
 /// Runs the whole suite. `rootfs` is a folder with /bin/sh and the usual small programs of a Unix; `scratch`
 /// an empty folder on a file system that overlayfs can write to.
@@ -26,6 +29,9 @@ pub fn all(executor: &dyn Executor, rootfs: &Path, scratch: &Path) {
     surroundings(&bench);
     layers(&bench);
     mounts(&bench);
+    layers_mounted(&bench);
+    limits(&bench);
+    privileges(&bench);
     confinement(&bench);
     cancellation(&bench);
 }
@@ -64,6 +70,8 @@ impl Bench<'_> {
             network: Network::None,
             hostname: "build".to_owned(),
             umask: 0o022,
+            limits: Limits::default(),
+            privileged: false,
         }
     }
 
@@ -245,10 +253,7 @@ fn mounts(bench: &Bench<'_>) {
         source,
         read_only,
     };
-    let content = |text: &str| MountSource::Content {
-        bytes: text.as_bytes().to_vec(),
-        mode: 0o755,
-    };
+    let content = |text: &str| MountSource::content(text, 0o755);
     let line = "cat /in/file; (echo x > /in/file) 2>/dev/null || echo ' sealed'; echo y > /out/made; cat /etc/note; \
                 cat /new/deep/note; touch /tmp/t/x; /run/script";
     let mut action = bench.shell(line);
@@ -258,7 +263,7 @@ fn mounts(bench: &Bench<'_>) {
         mount("/etc/note", content("note\n"), true),
         mount("/new/deep/note", content("deep\n"), true),
         mount("/run/script", content("#!/bin/sh\necho script\n"), true),
-        mount("/tmp/t", MountSource::Tmpfs, false),
+        mount("/tmp/t", MountSource::Tmpfs { size: None }, false),
     ];
     let ran = bench.run(&action);
     assert_eq!(
@@ -291,6 +296,133 @@ fn mounts(bench: &Bench<'_>) {
         !Path::new("/tbuild-conformance-target").exists(),
         "the link led out of the root"
     );
+}
+
+/// Parts of layers are mounted, read-only or not; files have owners; memory is as large as asked.
+fn layers_mounted(bench: &Bench<'_>) {
+    let below = bench
+        .run(&bench.shell("mkdir -p /seed/sub; echo one > /seed/file; echo sub > /seed/sub/file"));
+    let above = bench.run(&bench.shell("mkdir -p /seed; echo two > /seed/more"));
+    let lower = vec![above.upper, below.upper];
+    let layers = |path: &str, writes: Option<Writes>| MountSource::Layers {
+        lower: lower.clone(),
+        path: path.to_owned(),
+        writes,
+    };
+    let fresh = |name: &str| {
+        let folder = bench.scratch.join(name);
+        let (upper, work) = (folder.join("upper"), folder.join("work"));
+        std::fs::create_dir_all(&upper).unwrap();
+        std::fs::create_dir_all(&work).unwrap();
+        Writes { upper, work }
+    };
+    let mount = |target: &str, source, read_only| Mount {
+        target: target.to_owned(),
+        source,
+        read_only,
+    };
+    let line = "cat /a/file /a/more /f; touch /a/x 2> /dev/null || echo sealed; echo y >> /w/file; cat /w/file; \
+                echo z > /w/new; cat /wf; echo more >> /wf; cat /wf; ls /none; ls -ln /s | head -c 10; id -u > /t/x; \
+                head -c 100000 /dev/zero > /t/y 2> /dev/null || echo full; touch /r/x 2> /dev/null || echo read-only";
+    let mut action = bench.shell(line);
+    action.mounts = vec![
+        mount("/a", layers("/seed", None), true),
+        mount("/f", layers("/seed/sub/file", None), true),
+        mount("/w", layers("/seed", Some(fresh("written"))), false),
+        mount(
+            "/wf",
+            layers("/seed/sub/file", Some(fresh("written-file"))),
+            false,
+        ),
+        mount(
+            "/none",
+            MountSource::Layers {
+                lower: Vec::new(),
+                path: "/".to_owned(),
+                writes: None,
+            },
+            true,
+        ),
+        mount(
+            "/s",
+            MountSource::Content {
+                bytes: b"s".to_vec(),
+                mode: 0o640,
+                uid: 5,
+                gid: 6,
+            },
+            true,
+        ),
+        mount("/t", MountSource::Tmpfs { size: Some(65536) }, false),
+        mount("/r", MountSource::Tmpfs { size: None }, true),
+    ];
+    let ran = bench.run(&action);
+    assert_eq!(
+        ran.stdout, "one\ntwo\nsub\nsealed\none\ny\nsub\nsub\nmore\n-rw-r-----full\nread-only\n",
+        "{}",
+        ran.stderr
+    );
+    let left: Vec<_> = std::fs::read_dir(&ran.upper).unwrap().collect();
+    assert!(left.is_empty(), "{left:?} is left in the layer");
+    assert_eq!(
+        std::fs::read_to_string(lower[1].join("seed/file")).unwrap(),
+        "one\n",
+        "a layer was written to"
+    );
+    let mut action = bench.shell("true");
+    action.mounts = vec![mount("/a", layers("/nothing", None), true)];
+    assert!(matches!(
+        bench.run(&action).exit,
+        Err(ExecError::Setup { .. })
+    ));
+}
+
+/// Limits hold for all that an action starts.
+fn limits(bench: &Bench<'_>) {
+    let mut action = bench.shell("x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo ${#x}");
+    action.limits.memory = Some(64 << 20);
+    let ran = bench.run(&action);
+    assert!(
+        !ran.exit.unwrap().success(),
+        "it used more memory than it may"
+    );
+    assert!(!ran.stdout.contains("200000000"));
+    assert!(
+        ran.stderr.contains("memory"),
+        "it is not said why: {}",
+        ran.stderr
+    );
+    let mut action = bench.shell("for i in 1 2 3 4 5 6 7 8 9 10; do sleep 60 & done; echo started");
+    action.limits.pids = Some(5);
+    let ran = bench.run(&action);
+    assert!(
+        !ran.stdout.contains("started"),
+        "it started more than it may"
+    );
+    let mut action = bench.shell("echo $(ulimit -n) $(ulimit -Hn); head -c 100000 /dev/zero > /dev/shm/x 2> /dev/null || echo full");
+    action.limits.ulimits = vec!["nofile=100:200".parse().unwrap()];
+    action.limits.shm = Some(65536);
+    action.limits.cpus = Some(500);
+    let ran = bench.run(&action);
+    assert_eq!(ran.stdout, "100 200\nfull\n", "{}", ran.stderr);
+    // Enough is enough.
+    let mut action = bench.shell("echo fine");
+    action.limits = Limits {
+        memory: Some(256 << 20),
+        cpus: Some(2000),
+        pids: Some(20),
+        ..Limits::default()
+    };
+    assert_eq!(bench.run(&action).stdout, "fine\n");
+}
+
+/// What is asked to be privileged may do what nothing else may.
+fn privileges(bench: &Bench<'_>) {
+    let mut action = bench.shell("mount -t tmpfs none /tmp && touch /tmp/there && echo mounted; echo $(cat /proc/self/status) > /dev/shm/x");
+    action.privileged = true;
+    let ran = bench.run(&action);
+    assert_eq!(ran.stdout, "mounted\n", "{}", ran.stderr);
+    assert!(ran.upper.join("tmp/there").symlink_metadata().is_err());
 }
 
 /// The program cannot see or change the machine.

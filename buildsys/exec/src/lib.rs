@@ -4,6 +4,7 @@
 //! program ended. This crate does not know how a process is isolated.
 
 pub mod conformance;
+mod limits;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
+
+pub use limits::{Limits, Ulimit, UlimitError};
 
 /// One program run over a root file system.
 #[derive(Debug, Clone)]
@@ -37,6 +40,11 @@ pub struct Action {
     pub hostname: String,
     /// Seen by `umask`.
     pub umask: u32,
+    /// The most that it and all that it starts may use.
+    pub limits: Limits,
+    /// Whether it may do all that the executor itself may: no capability dropped, no call refused, nothing of
+    /// the kernel hidden.
+    pub privileged: bool,
 }
 
 /// User and groups by number.
@@ -73,9 +81,47 @@ pub enum MountSource {
         bytes: Vec<u8>,
         /// Permission bits.
         mode: u32,
+        /// User id of its owner.
+        uid: u32,
+        /// Group id of its owner.
+        gid: u32,
     },
     /// An empty folder in memory.
-    Tmpfs,
+    Tmpfs {
+        /// The most that it holds, in bytes; none is the kernel's default.
+        size: Option<u64>,
+    },
+    /// A file or folder of stacked layers.
+    Layers {
+        /// Unpacked layers, topmost first, in overlayfs form. None of them is ever written to.
+        lower: Vec<PathBuf>,
+        /// Absolute path in what the layers show, without links.
+        path: String,
+        /// Where what the action writes to it goes; needed where the mount is not read-only.
+        writes: Option<Writes>,
+    },
+}
+
+impl MountSource {
+    /// A regular file of root's.
+    pub fn content(bytes: impl Into<Vec<u8>>, mode: u32) -> Self {
+        Self::Content {
+            bytes: bytes.into(),
+            mode,
+            uid: 0,
+            gid: 0,
+        }
+    }
+}
+
+/// Folders that take what an action writes to a mount, to be thrown away afterwards. Both are empty at first,
+/// beside each other on one file system.
+#[derive(Debug, Clone)]
+pub struct Writes {
+    /// What it wrote, in overlayfs form.
+    pub upper: PathBuf,
+    /// What overlayfs needs.
+    pub work: PathBuf,
 }
 
 /// What network an action sees.

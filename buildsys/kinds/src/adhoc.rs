@@ -53,6 +53,7 @@ pub fn add(
         platform: build.platform.clone(),
         labels: build.labels.clone(),
         no_cache: build.no_cache,
+        allow_insecure: world.steps.insecure,
     };
     let mut names = BuildNames {
         world,

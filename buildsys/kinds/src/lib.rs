@@ -5,9 +5,11 @@
 
 mod artifact;
 mod base;
+mod cache_mount;
 mod chart;
 mod content;
 mod copy;
+mod deadline;
 mod deploy;
 mod facts;
 mod filter;
@@ -16,18 +18,22 @@ mod gzip;
 mod image;
 mod kept;
 mod listing;
+mod mounts;
 mod normalize;
 mod pipeline_deploy;
 mod pull;
 mod push;
 mod recipe;
+mod redact;
 mod release;
 mod relocate;
 mod resemble;
 mod run;
 mod seed;
 mod select;
+mod settings;
 mod source;
+mod ssh;
 mod stage;
 mod step;
 mod target;
@@ -47,6 +53,7 @@ pub use normalize::normalizer_for;
 pub use recipe::{Nodes, Show};
 pub use relocate::{Reading, Relocation};
 pub use seed::{seed_blobs, seed_record};
+pub use settings::{Secret, StepSettings};
 pub use value::{
     ChartValue, FileValue, ImageValue, LayerRef, Place, PushValue, ReleaseValue, StateValue,
     TreeValue,

@@ -280,6 +280,7 @@ impl<'a> Pipeline<'a> {
             platform: platform.clone(),
             labels: Vec::new(),
             no_cache: false,
+            allow_insecure: self.world.steps.insecure,
         };
         let (world, show) = (self.world, Arc::clone(&self.show));
         let mut names = ImageNames {

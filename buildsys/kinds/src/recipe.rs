@@ -14,7 +14,7 @@ use crate::World;
 use crate::base::Scratch;
 use crate::image::Image;
 use crate::stage::StageStart;
-use crate::step::Step;
+use crate::step::{Mounted, Step};
 
 /// The graph under construction.
 pub type Nodes = Graph<Box<dyn Op>>;
@@ -32,6 +32,8 @@ pub(crate) struct Recipe {
     pub platform: Platform,
     pub labels: Vec<(String, String)>,
     pub no_cache: bool,
+    /// Whether RUN --security=insecure is allowed.
+    pub allow_insecure: bool,
 }
 
 /// What a Dockerfile's names outside it mean.
@@ -68,6 +70,7 @@ impl Recipe {
             build_platform: self.platform.clone(),
             target_platform: self.platform.clone(),
             contexts,
+            allow_insecure: self.allow_insecure,
         };
         lower(&dockerfile, &options).map_err(shown)
     }
@@ -177,11 +180,32 @@ impl Recipe {
                     }
                 }
             }
+            let mut mounted = Vec::new();
+            for source in instruction.mount_from.iter().flatten() {
+                if mounted
+                    .iter()
+                    .any(|mounted: &Mounted| mounted.source == *source)
+                {
+                    continue;
+                }
+                let (node, what) = match source {
+                    CopySource::Context => (names.context(graph)?, "the build context".to_owned()),
+                    CopySource::Stage(index) => (earlier(index)?, format!("stage {index}")),
+                    CopySource::Named(name) => (names.named(graph, name)?, name.clone()),
+                };
+                mounted.push(Mounted {
+                    source: source.clone(),
+                    input: inputs.len(),
+                    what,
+                });
+                inputs.push(node);
+            }
             let step = Step {
                 world: Arc::clone(world),
                 instruction: instruction.clone(),
                 from,
                 file: self.file.clone(),
+                mounted,
                 no_cache: self.no_cache,
                 shown: Arc::clone(&shown),
             };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tbuild_dockerfile::Normalizer;
-use tbuild_exec::{Action, Exit, Mount, MountSource, Network, User};
+use tbuild_exec::{Action, Exit, Limits, Mount, MountSource, Network, User};
 use tbuild_graph::KeyManifest;
 use tbuild_realise::{Context, OpError};
 use tbuild_sandbox::{UpperContent, capture};
@@ -13,6 +13,9 @@ use tbuild_tree::{SOURCE_DATE_EPOCH, Tree};
 
 use crate::content::store_layer;
 use crate::copy::{Account, user};
+use crate::deadline::Deadline;
+use crate::mounts::RunMounts;
+use crate::redact::Redactor;
 use crate::step::environment;
 use crate::{LayerRef, StateValue, World, normalize};
 
@@ -34,6 +37,10 @@ pub(crate) struct Run {
     user: String,
     network: Network,
     mounts: Vec<Mount>,
+    run_mounts: RunMounts,
+    hosts: Vec<(String, String)>,
+    limits: Limits,
+    privileged: bool,
     policy: String,
     normalize: Vec<Normalizer>,
 }
@@ -78,6 +85,10 @@ impl Run {
             user,
             network: Network::Host,
             mounts: Vec::new(),
+            run_mounts: RunMounts::default(),
+            hosts: world.steps.hosts.clone(),
+            limits: world.steps.limits.clone(),
+            privileged: false,
             policy,
             normalize: Vec::new(),
             parent,
@@ -111,6 +122,32 @@ impl Run {
         self
     }
 
+    /// The same with another network.
+    pub(crate) fn with_network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// The same with all that the executor itself may do.
+    pub(crate) fn privileged(mut self) -> Self {
+        self.privileged = true;
+        self
+    }
+
+    /// The same with mounts of RUN's own.
+    pub(crate) fn with_run_mounts(mut self, mounts: RunMounts) -> Self {
+        self.run_mounts = mounts;
+        self
+    }
+
+    /// What it sees that its key does not hold.
+    pub(crate) fn impure(&self) -> Vec<String> {
+        let network = (self.network == Network::Host).then(|| "network".to_owned());
+        let rights = self.privileged.then(|| "security.insecure".to_owned());
+        let seen = network.into_iter().chain(rights);
+        seen.chain(self.run_mounts.impure()).collect()
+    }
+
     /// The same with mounts; what they show has to be in the key by other fields.
     pub(crate) fn with_mounts(mut self, mounts: Vec<Mount>) -> Self {
         self.mounts = mounts;
@@ -131,7 +168,24 @@ impl Run {
             let names = self.normalize.iter().map(|one| format!("{one}/1"));
             manifest = manifest.list("normalize", names);
         }
-        manifest
+        if !self.hosts.is_empty() {
+            let lines = self
+                .hosts
+                .iter()
+                .map(|(name, address)| format!("{address} {name}"));
+            manifest = manifest.list("hosts", lines);
+        }
+        if let Some(bytes) = self.limits.shm {
+            manifest = manifest.text("bytes of /dev/shm", bytes);
+        }
+        if !self.limits.ulimits.is_empty() {
+            manifest = manifest.list("ulimits", &self.limits.ulimits);
+        }
+        if self.privileged {
+            manifest = manifest.text("security", "insecure");
+        }
+        self.run_mounts
+            .describe(manifest)
             .map("environment", self.env.clone())
             .text("user", &self.user)
             .text("folder", &self.cwd)
@@ -154,14 +208,14 @@ impl Run {
     fn surroundings(&self, world: &World, env: &mut BTreeMap<String, String>) -> Vec<Mount> {
         let file = |target: &str, bytes: &[u8], mode: u32| Mount {
             target: target.to_owned(),
-            source: MountSource::Content {
-                bytes: bytes.to_vec(),
-                mode,
-            },
+            source: MountSource::content(bytes, mode),
             read_only: true,
         };
-        let hosts =
+        let mut hosts =
             format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        for (name, address) in &self.hosts {
+            hosts.push_str(&format!("{address}\t{name}\n"));
+        }
         let mut mounts = vec![
             file("/etc/hosts", hosts.as_bytes(), 0o644),
             file("/etc/hostname", format!("{HOSTNAME}\n").as_bytes(), 0o644),
@@ -251,10 +305,7 @@ fn prepare(world: &World, run: &Run) -> Result<Prepared, OpError> {
         .map_err(|error| OpError::unreachable(&error))?;
         mounts.push(Mount {
             target: "/etc/apt/sources.list.d/tbuild.sources".to_owned(),
-            source: MountSource::Content {
-                bytes: sources.into_bytes(),
-                mode: 0o644,
-            },
+            source: MountSource::content(sources, 0o644),
             read_only: true,
         });
     }
@@ -272,12 +323,15 @@ pub(crate) fn run_staged(
     cx: &Context,
     run: &Run,
 ) -> Result<Box<dyn Staging>, OpError> {
+    let held = run.run_mounts.hold(world, &cx.cancel)?;
     let lower = world.snapshots(&run.parent.layers)?;
     let Prepared {
-        env,
+        mut env,
         account,
-        mounts,
+        mut mounts,
     } = prepare(world, run)?;
+    env.extend(held.env.clone());
+    mounts.extend(held.mounts.iter().cloned());
     let staging = world.store.stage()?;
     let action = Action {
         lower,
@@ -295,9 +349,16 @@ pub(crate) fn run_staged(
         network: run.network,
         hostname: HOSTNAME.to_owned(),
         umask: 0o022,
+        limits: run.limits.clone(),
+        privileged: run.privileged,
     };
-    let mut sink = |stream, bytes: &[u8]| cx.output(stream, bytes);
-    match world.executor.run(&action, &mut sink, &cx.cancel) {
+    let mut redactor = Redactor::new(&held.secrets);
+    let mut pass = |stream, bytes: &[u8]| cx.output(stream, bytes);
+    let deadline = Deadline::start(&cx.cancel, world.steps.timeout);
+    let mut sink = |stream, bytes: &[u8]| redactor.pass(stream, bytes, &mut pass);
+    let ended = world.executor.run(&action, &mut sink, deadline.cancel());
+    redactor.finish(&mut pass);
+    match ended {
         Ok(exit) if exit.success() => Ok(staging),
         Ok(exit) => {
             let error = failure(exit, &run.argv);
@@ -306,17 +367,19 @@ pub(crate) fn run_staged(
                 None => error,
             })
         }
-        Err(tbuild_exec::ExecError::Cancelled) => Err(OpError::Cancelled),
+        Err(tbuild_exec::ExecError::Cancelled) => Err(deadline.error(command(&run.argv))),
         Err(error @ tbuild_exec::ExecError::Start { .. }) => Err(OpError::failed(&error)),
         Err(error) => Err(OpError::unreachable(&error)),
     }
 }
 
+/// What ran, as it is told of.
+fn command(argv: &[String]) -> &str {
+    argv.last().map_or("", String::as_str).trim()
+}
+
 fn failure(exit: Exit, argv: &[String]) -> OpError {
-    let error = OpError::failed_text(format!(
-        "{}: {exit}",
-        argv.last().map_or("", String::as_str).trim()
-    ));
+    let error = OpError::failed_text(format!("{}: {exit}", command(argv)));
     match exit {
         Exit::Status(127) => error.hint(
             "127 means that a program was not found: is its package installed in an earlier step?",

@@ -143,7 +143,7 @@ fn matches(tree: &Tree, view: &Rootfs, source: &str) -> Vec<TreePath> {
         .collect()
 }
 
-fn missing(tree: &Tree, source: &str, what: &str) -> OpError {
+pub(crate) fn missing(tree: &Tree, source: &str, what: &str) -> OpError {
     let error = OpError::Failed {
         message: format!("{source}: not found in {what}"),
         hints: Vec::new(),

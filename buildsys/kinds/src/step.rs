@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tbuild_dockerfile::{Concrete, CopySource, Diagnostic, Step as Instruction};
+use tbuild_dockerfile::{Concrete, CopySource, Diagnostic, RunNetwork, Step as Instruction};
+use tbuild_exec::Network;
 use tbuild_graph::KeyManifest;
 use tbuild_oci::HistoryEntry;
 use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
 
 use crate::content::{Contents, store_layer};
 use crate::copy::{self, Copy, From};
+use crate::mounts::{RunMounts, Whole};
 use crate::run::{self, Run};
 use crate::value::input;
 use crate::world::blocking;
@@ -32,10 +34,21 @@ pub(crate) struct Step {
     pub from: String,
     /// The Dockerfile's path as users know it.
     pub file: String,
+    /// What the mounts of a RUN take their files from.
+    pub mounted: Vec<Mounted>,
     /// Run although it was run before.
     pub no_cache: bool,
     /// Shows a finding about the instruction with its place in the Dockerfile.
     pub shown: Arc<dyn Fn(&Diagnostic) -> OpError + Send + Sync>,
+}
+
+/// Something that mounts take files from.
+pub(crate) struct Mounted {
+    pub source: CopySource,
+    /// Its number among the step's inputs.
+    pub input: usize,
+    /// What it is to the user.
+    pub what: String,
 }
 
 /// What `prepare` leaves for `run`.
@@ -78,6 +91,22 @@ impl Step {
             ..HistoryEntry::default()
         });
         next
+    }
+
+    /// What a mount takes its files from, and what that is to the user.
+    fn whole(&self, inputs: &[Output], source: &CopySource) -> Result<(Whole, String), OpError> {
+        let mounted = self
+            .mounted
+            .iter()
+            .find(|mounted| mounted.source == *source);
+        let mounted = mounted.ok_or_else(|| OpError::Internal {
+            message: format!("{source:?} is no input of {}", self.instruction.text),
+        })?;
+        let whole = match inputs.get(mounted.input).and_then(Output::get::<TreeValue>) {
+            Some(tree) => Whole::Tree(tree),
+            None => Whole::State(state_of(inputs, mounted.input)?),
+        };
+        Ok((whole, mounted.what.clone()))
     }
 
     fn key(&self, inputs: &[Output]) -> Result<Prepared, OpError> {
@@ -130,6 +159,13 @@ impl Step {
                     .script
                     .clone()
                     .map(|script| (script.name, script.bytes));
+                let whole = |source: &CopySource| self.whole(inputs, source);
+                let mounts = RunMounts::plan(&self.world, &command.mounts, &whole)?;
+                let network = match command.network {
+                    RunNetwork::None => Network::None,
+                    RunNetwork::Host => Network::Host,
+                    RunNetwork::Default => self.world.steps.network.unwrap_or(Network::Host),
+                };
                 let run = Run::new(
                     &self.world,
                     parent,
@@ -138,13 +174,17 @@ impl Step {
                     script,
                 )?
                 .with_proxy(command.proxy.clone())
-                .with_normalizers(self.instruction.normalize.clone());
+                .with_normalizers(self.instruction.normalize.clone())
+                .with_network(network)
+                .with_run_mounts(mounts);
+                let run = if command.insecure {
+                    run.privileged()
+                } else {
+                    run
+                };
                 let manifest = run.manifest();
-                Ok(work(
-                    manifest,
-                    vec!["network".to_owned()],
-                    State::Run(Box::new(run)),
-                ))
+                let impure = run.impure();
+                Ok(work(manifest, impure, State::Run(Box::new(run))))
             }
             _ => Ok(Prepared::Ready(Output::new(
                 self.next(next, &concrete, None),

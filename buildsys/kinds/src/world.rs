@@ -15,7 +15,7 @@ use tbuild_tree::Rootfs;
 use tokio::sync::OnceCell;
 
 use crate::deploy::kube_failure;
-use crate::{LayerRef, resemble};
+use crate::{LayerRef, StepSettings, resemble};
 
 /// The store's space for encoded layer indexes, by diff ID.
 pub(crate) const INDEX: &str = "layer-index";
@@ -63,6 +63,8 @@ pub struct World {
     pub rootless: bool,
     /// What programs of the user's are started under, so that they see the user who started tbuild.
     pub as_user: Vec<String>,
+    /// What the build gives its steps.
+    pub steps: StepSettings,
     /// What helm is started under, so that it dies with tbuild.
     pub launcher: Vec<String>,
     /// Held while a layer is compressed.
@@ -88,6 +90,7 @@ impl World {
             frozen: false,
             rootless: false,
             as_user: Vec::new(),
+            steps: StepSettings::default(),
             launcher: Vec::new(),
             compressing: Mutex::default(),
             indexes: Mutex::default(),

@@ -12,6 +12,7 @@ use tbuild_exec::{
     Action, Cancel, ExecError, Executor, Exit, Mount, MountSource, OutputSink, Stream,
 };
 
+use crate::cgroup::Cgroup;
 use crate::protocol::{Failure, HELPER_ARG, MountPoint, Report, Source, Specification};
 
 /// How long until a cancellation is seen.
@@ -42,11 +43,29 @@ impl Sandbox {
 fn mount_point(mount: &Mount) -> MountPoint {
     let source = match &mount.source {
         MountSource::Bind(path) => Source::Bind(path.clone()),
-        MountSource::Content { bytes, mode } => Source::Content {
+        MountSource::Content {
+            bytes,
+            mode,
+            uid,
+            gid,
+        } => Source::Content {
             bytes: bytes.clone(),
             mode: *mode,
+            uid: *uid,
+            gid: *gid,
         },
-        MountSource::Tmpfs => Source::Tmpfs,
+        MountSource::Tmpfs { size } => Source::Tmpfs { size: *size },
+        MountSource::Layers {
+            lower,
+            path,
+            writes,
+        } => Source::Layers {
+            lower: lower.clone(),
+            path: path.clone(),
+            writes: writes
+                .as_ref()
+                .map(|writes| (writes.upper.clone(), writes.work.clone())),
+        },
     };
     MountPoint {
         target: mount.target.clone(),
@@ -73,6 +92,8 @@ impl Executor for Sandbox {
         if cancel.is_cancelled() {
             return Err(ExecError::Cancelled);
         }
+        let cgroup = Cgroup::make(&action.limits)
+            .map_err(|error| Self::setup("limit what a step may use", error))?;
         let (ours, theirs) =
             UnixStream::pair().map_err(|error| Self::setup("make a socket", error))?;
         let mut child = Command::new(&self.helper)
@@ -85,6 +106,13 @@ impl Executor for Sandbox {
             .map_err(|error| {
                 Self::setup(format!("start its helper {}", self.helper.display()), error)
             })?;
+        if let Some(cgroup) = &cgroup
+            && let Err(error) = cgroup.take(child.id())
+        {
+            drop(ours);
+            let _ended = child.wait();
+            return Err(Self::setup("limit what a step may use", error));
+        }
         let specification = Specification {
             lower: action.lower.clone(),
             upper: action.upper.clone(),
@@ -97,11 +125,20 @@ impl Executor for Sandbox {
             network: action.network,
             hostname: action.hostname.clone(),
             umask: action.umask,
+            limits: action.limits.clone(),
+            privileged: action.privileged,
         };
         let result = talk(&ours, &mut child, &specification, output, cancel);
         // Closing the socket kills whatever is still there; then the helper ends.
         drop(ours);
         let waited = child.wait();
+        if let (Some(cgroup), Some(limit)) = (&cgroup, action.limits.memory)
+            && cgroup.out_of_memory()
+        {
+            let line =
+                format!("out of memory: the limit of {limit} bytes for this step was reached\n");
+            output(Stream::Stderr, line.as_bytes());
+        }
         let report = result.map_err(|error| Self::setup("talk to its helper", error))?;
         if cancel.is_cancelled() {
             return Err(ExecError::Cancelled);

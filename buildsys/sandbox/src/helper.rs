@@ -13,7 +13,7 @@ use rustix::process::{
 };
 use rustix::thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use seccompiler::BpfProgram;
-use tbuild_exec::{Exit, Network};
+use tbuild_exec::{Exit, Network, Ulimit};
 
 use crate::fork::{Side, fork, leave};
 use crate::mounts::Root;
@@ -64,6 +64,11 @@ fn supervise(specification: &Specification, control: &UnixStream) -> Result<(), 
         | UnshareFlags::NEWUTS
         | UnshareFlags::NEWCGROUP;
     flags.set(UnshareFlags::NEWNET, specification.network == Network::None);
+    if specification.limits.memory.is_some() {
+        // Where memory runs out, a process of the program is to be killed, not the one that tells of it. Those
+        // who may not ask for it go without.
+        let _unprotected = write_oom_score("-900");
+    }
     crate::fork::unshare(flags).tried(|| "make namespaces".to_owned())?;
     match fork().tried(|| "fork".to_owned())? {
         Side::Child => {
@@ -105,9 +110,13 @@ fn watch(init: Pid, control: &UnixStream) -> Result<(), Failure> {
 /// Process 1 of the new pid namespace.
 fn init(specification: &Specification, control: &UnixStream) -> Result<(), Failure> {
     rustix::process::umask(Mode::empty());
-    let filters = filters()
-        .map_err(std::io::Error::other)
-        .tried(|| "compile the system call filter".to_owned())?;
+    let filters = if specification.privileged {
+        Vec::new()
+    } else {
+        filters()
+            .map_err(std::io::Error::other)
+            .tried(|| "compile the system call filter".to_owned())?
+    };
     if specification.network == Network::None {
         crate::fork::loopback_up().tried(|| "set the loopback link up".to_owned())?;
     }
@@ -155,6 +164,37 @@ fn exit_of(status: ExitStatus) -> Exit {
     }
 }
 
+fn write_oom_score(score: &str) -> std::io::Result<()> {
+    std::fs::write("/proc/self/oom_score_adj", score)
+}
+
+fn set_ulimit(limit: &Ulimit) -> std::io::Result<()> {
+    let resource = match limit.name.as_str() {
+        "as" => Resource::As,
+        "core" => Resource::Core,
+        "cpu" => Resource::Cpu,
+        "data" => Resource::Data,
+        "fsize" => Resource::Fsize,
+        "locks" => Resource::Locks,
+        "memlock" => Resource::Memlock,
+        "msgqueue" => Resource::Msgqueue,
+        "nice" => Resource::Nice,
+        "nofile" => Resource::Nofile,
+        "nproc" => Resource::Nproc,
+        "rss" => Resource::Rss,
+        "rtprio" => Resource::Rtprio,
+        "rttime" => Resource::Rttime,
+        "sigpending" => Resource::Sigpending,
+        "stack" => Resource::Stack,
+        _ => return Err(std::io::ErrorKind::Unsupported.into()),
+    };
+    let limit = Rlimit {
+        current: limit.soft,
+        maximum: limit.hard,
+    };
+    Ok(setrlimit(resource, limit)?)
+}
+
 enum Never {}
 
 /// Becomes the program. The flag says whether it was the program that could not be started.
@@ -176,6 +216,14 @@ fn program(
     )
     .tried(|| "limit core files".to_owned())
     .map_err(setup)?;
+    for limit in &specification.limits.ulimits {
+        set_ulimit(limit)
+            .tried(|| format!("set the limit {limit}"))
+            .map_err(setup)?;
+    }
+    if specification.limits.memory.is_some() {
+        let _unprotected = write_oom_score("0");
+    }
     std::env::set_current_dir(&specification.cwd)
         .tried(|| format!("enter {}", specification.cwd))
         .map_err(|failure| (failure, true))?;
@@ -191,7 +239,9 @@ fn program(
             .tried(|| "set groups".to_owned())
             .map_err(setup)?;
     }
-    drop_capabilities().map_err(setup)?;
+    if !specification.privileged {
+        drop_capabilities().map_err(setup)?;
+    }
     let (uid, gid) = (
         rustix::process::Uid::from_raw(user.uid),
         rustix::process::Gid::from_raw(user.gid),
@@ -202,9 +252,11 @@ fn program(
     set_thread_res_uid(uid, uid, uid)
         .tried(|| "set the user".to_owned())
         .map_err(setup)?;
-    rustix::thread::set_no_new_privs(true)
-        .tried(|| "refuse new privileges".to_owned())
-        .map_err(setup)?;
+    if !specification.privileged {
+        rustix::thread::set_no_new_privs(true)
+            .tried(|| "refuse new privileges".to_owned())
+            .map_err(setup)?;
+    }
     for filter in filters {
         seccompiler::apply_filter(filter)
             .map_err(std::io::Error::other)

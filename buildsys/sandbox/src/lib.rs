@@ -6,6 +6,7 @@
 //! that the other side is dead. This crate does not know steps, keys or stores.
 
 mod capture;
+mod cgroup;
 mod content;
 mod executor;
 mod fork;

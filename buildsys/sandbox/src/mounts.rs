@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
     mount_change, mount_remount, unmount,
@@ -13,12 +13,16 @@ use rustix::mount::{
 
 use tbuild_exec::Network;
 
-use crate::protocol::{Failure, Source, Specification, Tried as _};
+use crate::protocol::{Failure, MountPoint, Source, Specification, Tried as _};
 use crate::target::{Made, find_or_make};
 use crate::userns::{self, Ids};
 
 /// Where the init puts things together: hidden under a file system of its own.
 const BASE: &str = "/tmp";
+/// The folders in it: files to be mounted, layers seen through overlays, and nothing.
+const CONTENTS: &str = "contents";
+const OVERLAYS: &str = "overlays";
+const EMPTY: &str = "empty";
 
 /// The root, mounted but not entered yet.
 pub(crate) struct Root {
@@ -52,16 +56,10 @@ impl Root {
             .map(|path| hold(path))
             .collect::<Result<_, _>>()?;
         let (upper, work) = (hold(&specification.upper)?, hold(&specification.work)?);
-        let binds: Vec<Option<OwnedFd>> = specification
+        let sources: Vec<Held> = specification
             .mounts
             .iter()
-            .map(|point| {
-                if let Source::Bind(path) = &point.source {
-                    hold(path).map(Some)
-                } else {
-                    Ok(None)
-                }
-            })
+            .map(|point| Held::open(&point.source))
             .collect::<Result<_, _>>()?;
         mount(
             "tmpfs",
@@ -79,40 +77,65 @@ impl Root {
             made: Made::default(),
             mounted: Vec::new(),
         };
-        root.devices()?;
-        root.kernel(specification.network)?;
-        let contents = PathBuf::from(BASE).join("contents");
-        std::fs::create_dir(&contents).tried(|| "make a folder for files".to_owned())?;
-        for (at, (point, bind)) in specification.mounts.iter().zip(&binds).enumerate() {
-            match (&point.source, bind) {
-                (Source::Bind(path), Some(fd)) => {
-                    let target = root.target(&point.target, path.is_dir() || is_folder(fd))?;
-                    mount_bind_recursive(held(fd).as_str(), &target)
-                        .tried(|| format!("mount {}", point.target))?;
-                    seal(&point.target, &target, point.read_only)?;
-                }
-                (Source::Content { bytes, mode }, _) => {
-                    let file = contents.join(at.to_string());
-                    write(&file, bytes, *mode)
-                        .tried(|| format!("write the file for {}", point.target))?;
-                    let target = root.target(&point.target, false)?;
-                    mount_bind(&file, &target).tried(|| format!("mount {}", point.target))?;
-                    seal(&point.target, &target, point.read_only)?;
-                }
-                _ => {
-                    let target = root.target(&point.target, true)?;
-                    mount(
-                        "tmpfs",
-                        &target,
-                        "tmpfs",
-                        MountFlags::NOSUID | MountFlags::NODEV,
-                        Some(c"mode=1777"),
-                    )
-                    .tried(|| format!("mount {}", point.target))?;
-                }
-            }
+        root.devices(specification.limits.shm)?;
+        root.kernel(specification.network, specification.privileged)?;
+        for name in [CONTENTS, OVERLAYS, EMPTY] {
+            let folder = Path::new(BASE).join(name);
+            std::fs::create_dir(&folder).tried(|| "make a folder for mounts".to_owned())?;
+        }
+        for (at, (point, held)) in specification.mounts.iter().zip(&sources).enumerate() {
+            root.place(at, point, held)?;
         }
         Ok(root)
+    }
+
+    /// Makes one mount, the one of number `at`.
+    fn place(&mut self, at: usize, point: &MountPoint, held: &Held) -> Result<(), Failure> {
+        let tried = || format!("mount {}", point.target);
+        match (&point.source, held) {
+            (
+                Source::Content {
+                    bytes,
+                    mode,
+                    uid,
+                    gid,
+                },
+                _,
+            ) => {
+                let file = Path::new(BASE).join(CONTENTS).join(at.to_string());
+                write(&file, bytes, *mode)
+                    .and_then(|()| std::os::unix::fs::chown(&file, Some(*uid), Some(*gid)))
+                    .tried(|| format!("write the file for {}", point.target))?;
+                let target = self.target(&point.target, false)?;
+                mount_bind(&file, &target).tried(tried)?;
+                seal(&point.target, &target, point.read_only)
+            }
+            (Source::Tmpfs { size }, _) => {
+                let target = self.target(&point.target, true)?;
+                let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
+                flags.set(MountFlags::RDONLY, point.read_only);
+                memory(&target, flags, *size).tried(tried)
+            }
+            (Source::Layers { path, .. }, Held::Layers { lower, writes }) => {
+                let view = Path::new(BASE).join(OVERLAYS).join(at.to_string());
+                std::fs::create_dir(&view).tried(tried)?;
+                match writes {
+                    Some((upper, work)) => overlay(lower, upper, work, &view)?,
+                    None => read_only_overlay(lower, &view)?,
+                }
+                let source = inside(&view, path)
+                    .tried(|| format!("find {path} to mount it on {}", point.target))?;
+                let target = self.target(&point.target, is_folder(&source))?;
+                mount_bind(self::held(&source).as_str(), &target).tried(tried)?;
+                seal(&point.target, &target, point.read_only)
+            }
+            (_, Held::Path(source)) => {
+                let target = self.target(&point.target, is_folder(source))?;
+                mount_bind_recursive(self::held(source).as_str(), &target).tried(tried)?;
+                seal(&point.target, &target, point.read_only)
+            }
+            (_, Held::Nothing | Held::Layers { .. }) => Ok(()),
+        }
     }
 
     fn target(&mut self, target: &str, folder: bool) -> Result<PathBuf, Failure> {
@@ -122,7 +145,7 @@ impl Root {
     }
 
     /// /dev: the few devices that programs expect.
-    fn devices(&mut self) -> Result<(), Failure> {
+    fn devices(&mut self, shm: Option<u64>) -> Result<(), Failure> {
         let dev = self.target("/dev", true)?;
         mount(
             "tmpfs",
@@ -157,22 +180,10 @@ impl Root {
         } else {
             c"newinstance,ptmxmode=0666,mode=0620,gid=5"
         };
-        mount(
-            "devpts",
-            dev.join("pts"),
-            "devpts",
-            plain,
-            Some(terminals),
-        )
-        .tried(|| "mount /dev/pts".to_owned())?;
-        mount(
-            "shm",
-            dev.join("shm"),
-            "tmpfs",
-            plain | MountFlags::NODEV,
-            Some(c"mode=1777"),
-        )
-        .tried(|| "mount /dev/shm".to_owned())?;
+        mount("devpts", dev.join("pts"), "devpts", plain, Some(terminals))
+            .tried(|| "mount /dev/pts".to_owned())?;
+        memory(&dev.join("shm"), plain | MountFlags::NODEV, shm)
+            .tried(|| "mount /dev/shm".to_owned())?;
         mount(
             "mqueue",
             dev.join("mqueue"),
@@ -184,10 +195,25 @@ impl Root {
     }
 
     /// /proc and /sys: this pid namespace's, with what tells of or changes the machine covered.
-    fn kernel(&mut self, network: Network) -> Result<(), Failure> {
+    fn kernel(&mut self, network: Network, privileged: bool) -> Result<(), Failure> {
         let plain = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let proc = self.target("/proc", true)?;
         mount("proc", &proc, "proc", plain, None).tried(|| "mount /proc".to_owned())?;
+        let sys = self.target("/sys", true)?;
+        if network == Network::Host && userns::is_inside() {
+            // sysfs shows a network, and this one belongs to another user namespace: only what is mounted
+            // already can be shown, and only with all that is mounted on it.
+            mount_bind_recursive("/sys", &sys).tried(|| "mount /sys".to_owned())?;
+            crate::fork::protect_recursively(&sys).tried(|| "protect /sys".to_owned())?;
+            cover(&sys.join("fs/cgroup"))?;
+        } else {
+            let mut flags = plain;
+            flags.set(MountFlags::RDONLY, !privileged);
+            mount("sysfs", &sys, "sysfs", flags, None).tried(|| "mount /sys".to_owned())?;
+        }
+        if privileged {
+            return Ok(());
+        }
         for name in [
             "kcore",
             "keys",
@@ -210,17 +236,6 @@ impl Root {
                 mount_remount(&path, MountFlags::BIND | MountFlags::RDONLY | plain, c"")
                     .tried(|| format!("protect /proc/{name}"))?;
             }
-        }
-        let sys = self.target("/sys", true)?;
-        if network == Network::Host && userns::is_inside() {
-            // sysfs shows a network, and this one belongs to another user namespace: only what is mounted
-            // already can be shown, and only with all that is mounted on it.
-            mount_bind_recursive("/sys", &sys).tried(|| "mount /sys".to_owned())?;
-            crate::fork::protect_recursively(&sys).tried(|| "protect /sys".to_owned())?;
-            cover(&sys.join("fs/cgroup"))?;
-        } else {
-            mount("sysfs", &sys, "sysfs", plain | MountFlags::RDONLY, None)
-                .tried(|| "mount /sys".to_owned())?;
         }
         cover(&sys.join("firmware"))?;
         cover(&sys.join("devices/virtual/powercap"))
@@ -248,6 +263,67 @@ impl Root {
         self.made.remove();
         Ok(())
     }
+}
+
+/// What a mount shows, opened before anything is mounted over it.
+enum Held {
+    Nothing,
+    Path(OwnedFd),
+    Layers {
+        lower: Vec<OwnedFd>,
+        writes: Option<(OwnedFd, OwnedFd)>,
+    },
+}
+
+impl Held {
+    fn open(source: &Source) -> Result<Self, Failure> {
+        Ok(match source {
+            Source::Content { .. } | Source::Tmpfs { .. } => Self::Nothing,
+            Source::Bind(path) => Self::Path(hold(path)?),
+            Source::Layers { lower, writes, .. } => Self::Layers {
+                lower: lower
+                    .iter()
+                    .map(|path| hold(path))
+                    .collect::<Result<_, _>>()?,
+                writes: match writes {
+                    Some((upper, work)) => Some((hold(upper)?, hold(work)?)),
+                    None => None,
+                },
+            },
+        })
+    }
+}
+
+/// Opens an absolute path in a root of its own: what lies outside cannot be reached, whatever links say.
+fn inside(root: &Path, path: &str) -> std::io::Result<OwnedFd> {
+    let root = rustix::fs::open(
+        root,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    Ok(rustix::fs::openat2(
+        root,
+        path,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+    )?)
+}
+
+/// A file system in memory, of at most `size` bytes.
+fn memory(target: &Path, flags: MountFlags, size: Option<u64>) -> std::io::Result<()> {
+    let options = match size {
+        Some(size) => format!("mode=1777,size={size}"),
+        None => "mode=1777".to_owned(),
+    };
+    let options = std::ffi::CString::new(options)?;
+    Ok(mount(
+        "tmpfs",
+        target,
+        "tmpfs",
+        flags,
+        Some(options.as_c_str()),
+    )?)
 }
 
 fn is_folder(fd: &OwnedFd) -> bool {
@@ -315,6 +391,32 @@ fn overlay(
         target,
         "overlay",
         MountFlags::empty(),
+        Some(options.as_c_str()),
+    )
+    .tried(|| format!("mount an overlay of {} layers", lower.len()))
+}
+
+/// The layers alone.
+fn read_only_overlay(lower: &[OwnedFd], target: &Path) -> Result<(), Failure> {
+    // Without an upper folder the kernel wants two layers at least: an empty one goes below all of them.
+    let empty = hold(&Path::new(BASE).join(EMPTY))?;
+    let mut layers: Vec<String> = lower.iter().map(held).collect();
+    layers.push(held(&empty));
+    if lower.is_empty() {
+        return mount_bind(held(&empty).as_str(), target).tried(|| "mount nothing".to_owned());
+    }
+    let options = format!(
+        "lowerdir={},index=off,metacopy=off,redirect_dir=off,xino=off",
+        layers.join(":")
+    );
+    let options = std::ffi::CString::new(options)
+        .map_err(std::io::Error::other)
+        .tried(|| "name layers".to_owned())?;
+    mount(
+        "overlay",
+        target,
+        "overlay",
+        MountFlags::RDONLY,
         Some(options.as_c_str()),
     )
     .tried(|| format!("mount an overlay of {} layers", lower.len()))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tbuild_exec::{Exit, Network, User};
+use tbuild_exec::{Exit, Limits, Network, User};
 
 /// The first argument that makes the program its own helper.
 pub const HELPER_ARG: &str = "__sandbox";
@@ -23,6 +23,8 @@ pub(crate) struct Specification {
     pub network: Network,
     pub hostname: String,
     pub umask: u32,
+    pub limits: Limits,
+    pub privileged: bool,
 }
 
 /// One mount.
@@ -37,8 +39,20 @@ pub(crate) struct MountPoint {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Source {
     Bind(PathBuf),
-    Content { bytes: Vec<u8>, mode: u32 },
-    Tmpfs,
+    Content {
+        bytes: Vec<u8>,
+        mode: u32,
+        uid: u32,
+        gid: u32,
+    },
+    Tmpfs {
+        size: Option<u64>,
+    },
+    Layers {
+        lower: Vec<PathBuf>,
+        path: String,
+        writes: Option<(PathBuf, PathBuf)>,
+    },
 }
 
 /// How it went. Sent up once.

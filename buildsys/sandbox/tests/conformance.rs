@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tbuild_exec::{Action, Cancel, Executor as _, Network, User, conformance};
+use tbuild_exec::{Action, Cancel, Executor as _, Limits, Network, User, conformance};
 use tbuild_sandbox::{Sandbox, capture};
 use tbuild_tree::{Node, Rootfs, SOURCE_DATE_EPOCH, TreePath};
 
@@ -82,6 +82,8 @@ fn run(root: &Path, folder: &Path, line: &str) -> PathBuf {
         network: Network::None,
         hostname: "build".to_owned(),
         umask: 0o022,
+        limits: Limits::default(),
+        privileged: false,
     };
     let mut output = String::new();
     let mut sink = |_, bytes: &[u8]| output.push_str(&String::from_utf8_lossy(bytes));

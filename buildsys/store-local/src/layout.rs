@@ -83,7 +83,10 @@ impl Layout {
 
     /// The file that says which run of the machine the snapshots have been looked after in.
     pub fn boot(&self) -> PathBuf {
-        let map = self.snapshots.file_name().and_then(|name| name.to_str()?.strip_prefix("snapshots"));
+        let map = self
+            .snapshots
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_prefix("snapshots"));
         self.path(&format!("boot{}", map.unwrap_or_default()))
     }
 

@@ -13,6 +13,7 @@ use crate::args::Global;
 use crate::engine::Engine;
 use crate::error::CliError;
 use crate::project::Project;
+use crate::steps::StepArguments;
 
 /// Where an image goes besides the store.
 #[derive(Debug, Clone, clap::Args)]
@@ -121,6 +122,8 @@ pub struct Arguments {
     iidfile: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArguments,
+    #[command(flatten)]
+    steps: StepArguments,
 }
 
 fn pair(flag: &str, text: &str) -> Result<(String, String), CliError> {
@@ -191,7 +194,8 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         .unwrap_or_else(|| PathBuf::from("."));
     let start = std::path::absolute(start).map_err(|error| CliError::internal(&error))?;
     let mut build = arguments.build(&start)?;
-    let engine = Engine::new(global, project)?;
+    let steps = arguments.steps.settings(&start)?;
+    let engine = Engine::with_steps(global, project, steps)?;
     if arguments.platform.is_none() {
         build.platform = Platform::parse(&engine.world.machine.platform).unwrap_or_default();
     }

@@ -1,5 +1,6 @@
 //! `tbuild image NAME`: one image of tbuild.toml.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tbuild_config::{Kind, NodeRef};
@@ -9,6 +10,7 @@ use crate::args::Global;
 use crate::engine::Engine;
 use crate::error::CliError;
 use crate::project::Project;
+use crate::steps::StepArguments;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -18,6 +20,8 @@ pub struct Arguments {
     names: Vec<String>,
     #[command(flatten)]
     output: super::build::OutputArguments,
+    #[command(flatten)]
+    steps: StepArguments,
 }
 
 /// Runs it.
@@ -35,7 +39,10 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         );
     }
     let outputs = arguments.output.parse()?;
-    let engine = Engine::new(global, project)?;
+    let start = global.directory.as_deref().unwrap_or(Path::new("."));
+    let start = std::path::absolute(start).map_err(|error| CliError::internal(&error))?;
+    let steps = arguments.steps.settings(&start)?;
+    let engine = Engine::with_steps(global, project, steps)?;
     let mut graph = Nodes::new();
     let (mut images, mut pushes) = (Vec::new(), Vec::new());
     let mut pipeline = engine.pipeline();

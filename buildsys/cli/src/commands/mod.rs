@@ -44,8 +44,7 @@ pub fn run_with(arguments: Vec<std::ffi::OsString>) -> ExitCode {
         match tbuild_sandbox::userns::enter() {
             Ok(entered) => {
                 let inherited = std::env::var_os(crate::engine::ROOTLESS).is_some();
-                cli.global.rootless =
-                    entered || (inherited && tbuild_sandbox::userns::is_inside());
+                cli.global.rootless = entered || (inherited && tbuild_sandbox::userns::is_inside());
             }
             Err(error) => {
                 CliError::unreachable(crate::error::chain(&error))

@@ -126,14 +126,13 @@ fn a_named_context_takes_a_stages_place() {
 
 #[test]
 fn what_is_not_supported_is_named() {
-    let text = "FROM a AS a\nRUN --mount=type=cache,target=/x --network=none --security=insecure y\nCOPY --link --parents --exclude=x --exclude=y a /\n\
+    let text = "FROM a AS a\nRUN --device=gpu --security=insecure y\nCOPY --link --parents --exclude=x --exclude=y a /\n\
                 ADD https://example.com/x /\nADD --checksum=sha256:00 git@example.com:x.git /\nONBUILD RUN x\nCOPY https://example.com/x /\nRUN --network=default --security=sandbox x\nCOPY --link=false a /\n";
     assert_eq!(
         messages(text, &options(None, &[])),
         [
-            r#""--mount=type=cache,target=/x"|Unsupported: RUN --mount is not supported yet"#,
-            r#""--network=none"|Unsupported: RUN --network is not supported yet"#,
-            r#""--security=insecure"|Unsupported: RUN --security is not supported yet"#,
+            r#""--device=gpu"|Unsupported: RUN --device is not supported yet"#,
+            r#""--security=insecure"|NotAllowed: --security=insecure is not allowed"#,
             r#""--link"|Unsupported: COPY --link is not supported yet"#,
             r#""--parents"|Unsupported: COPY --parents is not supported yet"#,
             r#""--exclude=x"|Unsupported: COPY --exclude is not supported yet"#,

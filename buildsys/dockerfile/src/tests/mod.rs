@@ -7,3 +7,4 @@ mod normalize;
 mod parse;
 mod properties;
 mod resolve;
+mod run;

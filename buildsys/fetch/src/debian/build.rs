@@ -6,7 +6,9 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use tbuild_digest::HashingReader;
-use tbuild_exec::{Action, Cancel, Executor, Mount, MountSource, Network, OutputSink, User};
+use tbuild_exec::{
+    Action, Cancel, Executor, Limits, Mount, MountSource, Network, OutputSink, User,
+};
 use tbuild_lock::{BaseLock, PackageLock};
 use tbuild_store::{Staging, Store, StoreError};
 use tbuild_tree::SOURCE_DATE_EPOCH;
@@ -208,17 +210,13 @@ fn configure(
         user: User::default(),
         mounts: vec![
             mount(PACKAGES, MountSource::Bind(packages.to_owned())),
-            mount(
-                "/usr/sbin/policy-rc.d",
-                MountSource::Content {
-                    bytes: POLICY.to_vec(),
-                    mode: 0o755,
-                },
-            ),
+            mount("/usr/sbin/policy-rc.d", MountSource::content(POLICY, 0o755)),
         ],
         network: Network::None,
         hostname: "localhost".to_owned(),
         umask: 0o022,
+        limits: Limits::default(),
+        privileged: false,
     };
     let exit = executor.run(&action, output, cancel)?;
     if exit.success() {

@@ -43,7 +43,7 @@ impl Executor for Chroot {
                     )
                     .unwrap();
                 }
-                MountSource::Content { bytes, mode } => {
+                MountSource::Content { bytes, mode, .. } => {
                     std::fs::write(&target, bytes).unwrap();
                     std::fs::set_permissions(
                         &target,
@@ -51,7 +51,7 @@ impl Executor for Chroot {
                     )
                     .unwrap();
                 }
-                MountSource::Tmpfs => unreachable!(),
+                MountSource::Tmpfs { .. } | MountSource::Layers { .. } => unreachable!(),
             }
             if !there {
                 made.push(target);

@@ -52,7 +52,9 @@ enum Plan {
 /// /etc/subuid and /etc/subgid if there are any and newuidmap is there, else with one alone. To be called
 /// while the process has one thread. Whether it did.
 pub fn enter() -> Result<bool, EnterError> {
-    let held = capabilities(None).map_err(system("read capabilities"))?.effective;
+    let held = capabilities(None)
+        .map_err(system("read capabilities"))?
+        .effective;
     if held.contains(CapabilitySet::SYS_ADMIN) {
         return Ok(false);
     }
@@ -158,7 +160,14 @@ fn run(program: &str, process: i32, words: &[String]) -> Result<(), (bool, Strin
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err((false, if said.is_empty() { format!("{program}: {}", output.status) } else { said }))
+    Err((
+        false,
+        if said.is_empty() {
+            format!("{program}: {}", output.status)
+        } else {
+            said
+        },
+    ))
 }
 
 /// Maps one id alone, which everybody may (user_namespaces(7)); groups cannot be set any more then.
@@ -193,11 +202,13 @@ fn become_user() -> io::Result<()> {
     let outer = |file: &str| -> io::Result<u32> {
         let text = std::fs::read_to_string(file)?;
         let mut lines = text.lines().map(str::split_whitespace);
-        let number = lines.find_map(|mut words| (words.next() == Some("0")).then(|| words.next()?.parse().ok()));
-        number.flatten().ok_or_else(|| io::Error::other(format!("{file} does not say who 0 is")))
+        let number = lines
+            .find_map(|mut words| (words.next() == Some("0")).then(|| words.next()?.parse().ok()));
+        number
+            .flatten()
+            .ok_or_else(|| io::Error::other(format!("{file} does not say who 0 is")))
     };
     let (uid, gid) = (outer("/proc/self/uid_map")?, outer("/proc/self/gid_map")?);
     crate::fork::unshare(UnshareFlags::NEWUSER)?;
     one(uid, 0, gid, 0)
 }
-

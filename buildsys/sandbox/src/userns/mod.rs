@@ -46,8 +46,12 @@ impl Ids {
 pub fn ids() -> Ids {
     let count = |file: &str| {
         let text = std::fs::read_to_string(file).unwrap_or_default();
-        let lengths = text.lines().filter_map(|line| line.split_whitespace().nth(2));
-        lengths.filter_map(|length| length.parse::<u64>().ok()).sum::<u64>()
+        let lengths = text
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(2));
+        lengths
+            .filter_map(|length| length.parse::<u64>().ok())
+            .sum::<u64>()
     };
     match count("/proc/self/uid_map").min(count("/proc/self/gid_map")) {
         1 => Ids::One,

@@ -30,7 +30,9 @@ fn name_of(uid: u32) -> Option<String> {
     };
     let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     find(&text).or_else(|| {
-        let output = Command::new("getent").args(["passwd", &uid.to_string()]).output();
+        let output = Command::new("getent")
+            .args(["passwd", &uid.to_string()])
+            .output();
         find(&String::from_utf8_lossy(&output.ok()?.stdout))
     })
 }
@@ -59,7 +61,10 @@ fn getsubids(flag: &[&str], name: &str) -> Ranges {
         let mut fields = line.split_whitespace().skip(2);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
-    String::from_utf8_lossy(&output.stdout).lines().filter_map(range).collect()
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(range)
+        .collect()
 }
 
 /// The arguments of newuidmap and newgidmap after the process: `own` becomes 0, the ranges follow from 1 on.
@@ -81,7 +86,10 @@ mod tests {
     #[test]
     fn lines_are_found_by_name_and_number() {
         let text = "root:1:2\nalice:100000:65536\n# note\n1000:300000:10\nalice:bad:1\nalice:7:0\nalice:4294967295:9\n";
-        assert_eq!(parse(text, 1000, Some("alice")), [(100_000, 65_536), (300_000, 10)]);
+        assert_eq!(
+            parse(text, 1000, Some("alice")),
+            [(100_000, 65_536), (300_000, 10)]
+        );
         assert_eq!(parse(text, 5, None), []);
     }
 

@@ -115,8 +115,13 @@ impl Root {
     /// Hides what lower layers hold in a folder.
     #[expect(clippy::unused_self, reason = "only folders of a root are made opaque")]
     pub fn set_opaque(&self, folder: BorrowedFd<'_>, path: &TreePath) -> Result<(), UnpackError> {
-        rustix::fs::fsetxattr(folder, crate::owners::opaque_mark(), b"y", XattrFlags::empty())
-            .map_err(|errno| failed("make opaque", path, errno))
+        rustix::fs::fsetxattr(
+            folder,
+            crate::owners::opaque_mark(),
+            b"y",
+            XattrFlags::empty(),
+        )
+        .map_err(|errno| failed("make opaque", path, errno))
     }
 
     /// Says what mode and time a folder has in the end.

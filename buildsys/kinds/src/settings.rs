@@ -1,0 +1,49 @@
+//! What a build gives its steps that no Dockerfile says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tbuild_exec::{Limits, Network};
+
+/// What a build gives its steps besides what they say themselves.
+#[derive(Debug, Clone, Default)]
+pub struct StepSettings {
+    /// Secrets by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Sockets of SSH agents by id.
+    pub ssh: BTreeMap<String, PathBuf>,
+    /// The network of a RUN that asks for none; the machine's if nothing is said.
+    pub network: Option<Network>,
+    /// More lines of /etc/hosts: names with their addresses.
+    pub hosts: Vec<(String, String)>,
+    /// The most that a step may use.
+    pub limits: Limits,
+    /// How long a step may run.
+    pub timeout: Option<Duration>,
+    /// Whether RUN --security=insecure is allowed.
+    pub insecure: bool,
+}
+
+/// A secret. It shows itself to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// A secret of these bytes.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
