@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ConcreteMount, CopySource};
+use crate::{Chmod, ConcreteMount, CopySource, Remote};
 
 /// One instruction with nothing left to expand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,20 +90,65 @@ pub struct InlineFile {
 /// COPY and ADD.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConcreteCopy {
-    /// Whether sources that are tar archives are unpacked, as ADD does.
-    pub unpack: bool,
-    /// Where the sources come from.
+    /// Whether it is ADD: the only one that takes what is not a file.
+    pub add: bool,
+    /// Whether sources that are tar archives are unpacked: paths for ADD, URLs only as `--unpack` asks.
+    pub unpack: Unpack,
+    /// Where the sources come from that are paths.
     pub from: CopySource,
-    /// Paths below the source's root, absolute and clean, possibly with wildcards of [`crate::glob_matches`].
-    pub sources: Vec<String>,
-    /// Files that stand in the Dockerfile itself, mode 0644.
+    /// The sources, in order.
+    pub sources: Vec<Source>,
+    /// Files that stand in the Dockerfile itself, mode 0644; they come after the sources.
     pub heredocs: Vec<InlineFile>,
     /// Absolute path; ends in a slash where it must be a folder.
     pub dest: String,
     /// `user[:group]` by name or number.
     pub chown: Option<String>,
-    /// Octal permission bits up to 7777, or symbolic as chmod(1) takes them.
-    pub chmod: Option<String>,
+    /// The permissions of all that is copied.
+    pub chmod: Option<ChmodText>,
+    /// Whether the files land on nothing: links and folders of the layers below do not count.
+    pub link: bool,
+    /// Patterns of what is left out, relative to each source, as in .dockerignore but for a leading slash.
+    pub exclude: Vec<String>,
+    /// What the one source, which is remote, has to be: `sha256:…` of a file, a commit of a repository.
+    pub checksum: Option<String>,
+}
+
+/// Which archives are unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unpack {
+    /// Those that are paths.
+    pub paths: bool,
+    /// Those that come from URLs.
+    pub urls: bool,
+}
+
+/// `--chmod` with the text it was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChmodText {
+    /// As written.
+    pub text: String,
+    /// What it means.
+    pub chmod: Chmod,
+}
+
+/// One source of COPY and ADD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A path.
+    Path(PathSource),
+    /// A URL or a repository.
+    Remote(Remote),
+}
+
+/// A source that is a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathSource {
+    /// Below the source's root, absolute and clean, possibly with wildcards of [`crate::glob_matches`].
+    pub path: String,
+    /// `--parents`: what is taken of the folder `path`, as a pattern of .dockerignore without leading slash, with
+    /// all folders on the way.
+    pub below: Option<String>,
 }
 
 /// HEALTHCHECK. Times are nanoseconds; 0 means the default.

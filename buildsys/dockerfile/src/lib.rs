@@ -7,7 +7,9 @@
 //! This crate does not know files, registries or how anything is run.
 
 pub mod ast;
+mod chmod;
 mod concrete;
+mod copied;
 mod diagnostic;
 mod duration;
 mod expand;
@@ -28,6 +30,7 @@ mod pattern;
 mod plan;
 mod ports;
 mod refuse;
+mod remote;
 mod resolve;
 mod run;
 mod scope;
@@ -37,8 +40,10 @@ mod suggest;
 mod values;
 mod words;
 
+pub use chmod::Chmod;
 pub use concrete::{
-    Concrete, ConcreteCopy, ConcreteHealthcheck, ConcreteRun, InlineFile, RunNetwork,
+    ChmodText, Concrete, ConcreteCopy, ConcreteHealthcheck, ConcreteRun, InlineFile, PathSource,
+    RunNetwork, Source, Unpack,
 };
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use duration::parse_duration;
@@ -50,6 +55,7 @@ pub use mount::{BindMount, CacheMount, ConcreteMount, MountOwner, SecretMount, S
 pub use normalize::Normalizer;
 pub use parse::parse;
 pub use plan::{BaseRef, Checks, CopySource, NamedRef, Plan, Stage, Step};
+pub use remote::{GitRemote, Remote, RemoteError};
 pub use scope::{BaseConfig, DEFAULT_PATH, Scope};
 pub use size::parse_size;
 pub use span::{Span, line_column};

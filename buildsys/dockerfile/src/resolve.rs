@@ -1,11 +1,11 @@
 //! Filling in a step's variables.
 
-use crate::ast::{CommandForm, CommandLine, Healthcheck, Heredoc, Kind, Word};
+use crate::ast::{CommandForm, CommandLine, Healthcheck, Kind, Word};
+use crate::copied::Copied;
 use crate::ports::parse_port;
-use crate::{
-    Concrete, ConcreteCopy, ConcreteHealthcheck, CopySource, Diagnostic, InlineFile, Scope, Step,
-};
-use crate::{refuse, run, values};
+use crate::run;
+use crate::values;
+use crate::{Concrete, ConcreteHealthcheck, CopySource, Diagnostic, Scope, Step};
 
 impl Step {
     /// The step with its variables filled in by `scope`, which is moved on: it then holds after the step. Steps
@@ -26,33 +26,8 @@ impl Step {
             }
             Kind::Label(pairs) => Ok(Concrete::Label(scope.pairs(pairs)?)),
             Kind::Run(command) => run::resolve(self, command, scope),
-            Kind::Copy(copy) => {
-                let copied = Copied {
-                    keyword: "COPY",
-                    unpack: false,
-                    sources: &copy.sources,
-                    heredocs: &copy.heredocs,
-                    dest: &copy.dest,
-                    chown: copy.chown.as_ref(),
-                    chmod: copy.chmod.as_ref(),
-                };
-                copied.resolve(self.copy_from.clone(), scope)
-            }
-            Kind::Add(add) => {
-                let copied = Copied {
-                    keyword: "ADD",
-                    unpack: add
-                        .unpack
-                        .as_ref()
-                        .is_none_or(|unpack| unpack.text == "true"),
-                    sources: &add.sources,
-                    heredocs: &add.heredocs,
-                    dest: &add.dest,
-                    chown: add.chown.as_ref(),
-                    chmod: add.chmod.as_ref(),
-                };
-                copied.resolve(CopySource::Context, scope)
-            }
+            Kind::Copy(copy) => Copied::of_copy(copy).resolve(self.copy_from.clone(), scope),
+            Kind::Add(add) => Copied::of_add(add).resolve(CopySource::Context, scope),
             Kind::Cmd(command) => {
                 scope.cmd_set = true;
                 Ok(Concrete::Cmd(self.command("CMD", command, scope)?))
@@ -129,75 +104,6 @@ impl Step {
                 Ok(scope.in_shell(line))
             }
         }
-    }
-}
-
-/// What COPY and ADD have in common.
-struct Copied<'a> {
-    keyword: &'static str,
-    unpack: bool,
-    sources: &'a [Word],
-    heredocs: &'a [Heredoc],
-    dest: &'a Word,
-    chown: Option<&'a Word>,
-    chmod: Option<&'a Word>,
-}
-
-impl Copied<'_> {
-    fn resolve(&self, from: CopySource, scope: &mut Scope) -> Result<Concrete, Diagnostic> {
-        let mut sources = Vec::new();
-        for word in self.sources {
-            let source = scope.word(word)?;
-            if let Some(error) = refuse::remote(self.keyword, word, &source) {
-                return Err(error);
-            }
-            sources.push(values::clean_path("/", &source));
-        }
-        let mut heredocs = Vec::new();
-        for heredoc in self.heredocs {
-            let text = heredoc.text();
-            let text = if heredoc.expand {
-                scope.heredoc(&text, heredoc.span)?
-            } else {
-                text
-            };
-            heredocs.push(InlineFile {
-                name: heredoc.name.clone(),
-                bytes: text.into_bytes(),
-            });
-        }
-        let dest = scope.word(self.dest)?;
-        let folder = dest.is_empty() || dest.ends_with('/') || dest == "." || dest.ends_with("/.");
-        let mut dest = values::clean_path(scope.workdir(), &dest);
-        if folder && !dest.ends_with('/') {
-            dest.push('/');
-        }
-        let chown = self
-            .chown
-            .map(|word| scope.word(word))
-            .transpose()?
-            .filter(|chown| !chown.is_empty());
-        let chmod = match self.chmod {
-            None => None,
-            Some(word) => {
-                let chmod = scope.word(word)?;
-                if !chmod.is_empty() && !values::is_mode(&chmod) {
-                    let message =
-                        format!("--chmod={chmod} is neither octal up to 7777 nor symbolic");
-                    return Err(Diagnostic::error("InvalidFlag", word.span, message));
-                }
-                Some(chmod).filter(|chmod| !chmod.is_empty())
-            }
-        };
-        Ok(Concrete::Copy(ConcreteCopy {
-            unpack: self.unpack,
-            from,
-            sources,
-            heredocs,
-            dest,
-            chown,
-            chmod,
-        }))
     }
 }
 

@@ -24,24 +24,6 @@ pub(crate) fn clean_path(folder: &str, path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// Whether chmod takes it: octal up to 7777, or symbolic.
-pub(crate) fn is_mode(text: &str) -> bool {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return u32::from_str_radix(text, 8).is_ok_and(|mode| mode <= 0o7777);
-    }
-    text.split(',').all(|clause| {
-        let operations = clause.trim_start_matches(['u', 'g', 'o', 'a']);
-        operations.starts_with(['+', '-', '=']) && {
-            let mut parts = operations.split(['+', '-', '=']);
-            parts.all(|part| {
-                part.chars()
-                    .all(|c| matches!(c, 'r' | 'w' | 'x' | 'X' | 's' | 't'))
-                    || matches!(part, "u" | "g" | "o")
-            })
-        }
-    })
-}
-
 /// Whether it names a signal: a number, or a name with or without `SIG`.
 pub(crate) fn is_signal(text: &str) -> bool {
     if let Ok(number) = text.parse::<u8>() {

@@ -20,6 +20,7 @@ mod origins;
 mod root;
 
 pub use apt::{AptError, BaseSpec, Fetcher, Verifier, Version, apt_sources_for, suite_origin};
+pub use archive::decompress;
 pub use debian::{BuildBaseError, build_base};
 pub use file::{ArchiveError, extract_member, unpack};
 pub use git::{Git, GitCheckout, GitError};

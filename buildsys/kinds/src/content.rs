@@ -6,7 +6,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use tbuild_digest::DiffId;
 use tbuild_oci::{FileContent, LayerIndex, write_layer};
 use tbuild_realise::OpError;
@@ -80,10 +81,42 @@ impl FileContent for Contents<'_> {
     }
 }
 
-/// Opens a regular file; a link that took its place since it was looked at is refused.
+/// Opens a regular file of a folder whose path holds no link. A link that took the place of the file, or of a
+/// folder on the way, since they were looked at is refused.
 pub(crate) fn open_file(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve) {
+        // Filters of system calls that do not know it yet; what is read is checked by its digest as well.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+        }
+        file => Ok(File::from(file?)),
+    }
+}
+
+/// Opens what is at `origin`.
+pub(crate) fn open(world: &World, origin: &Origin) -> io::Result<Box<dyn Read>> {
+    match origin {
+        Origin::File(path) => Ok(Box::new(open_file(path)?)),
+        Origin::Bytes(bytes) => Ok(Box::new(io::Cursor::new(Arc::clone(bytes)))),
+        Origin::Layer {
+            diff_id,
+            offset,
+            size,
+        } => {
+            let blob = diff_id.as_uncompressed_blob();
+            let reader = world.store.open_blob(&blob).map_err(io::Error::other)?;
+            let mut reader = reader.ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("blob {blob} is not in the store"),
+                )
+            })?;
+            reader.seek(SeekFrom::Start(*offset))?;
+            Ok(Box::new(reader.take(*size)))
+        }
+    }
 }
 
 /// Where the content of the file `path` of a tree is.

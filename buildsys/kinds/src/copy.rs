@@ -1,18 +1,25 @@
-//! COPY, ADD of local files, and WORKDIR's folder: layers written from trees, with nothing run.
+//! COPY, ADD and WORKDIR's folder: layers written from trees, with nothing run.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tbuild_digest::Sha256;
+use tbuild_digest::{BlobDigest, DiffId, Encoder, Sha256, TreeDigest};
+use tbuild_dockerfile::{ChmodText, InlineFile, PathSource, Unpack};
 use tbuild_graph::KeyManifest;
 use tbuild_realise::OpError;
 use tbuild_tree::{Entry, Node, Tree, TreePath};
 
-use crate::content::{Contents, Origin, origin, origin_in_layers, read_in_layers, store_layer};
-use crate::facts::{self, Facts, Found};
+use crate::archive::{self, LIMITS};
+use crate::content::{
+    Contents, Origin, open, origin, origin_in_layers, read_in_layers, store_layer,
+};
+use crate::facts::{self, Facts, Folder, Found};
 use crate::kept::Question;
-use crate::select::{Ownership, Selection, place, select};
+use crate::paste::{Content, Layer, Ownership, Paste};
+use crate::select::{Root, Selection, select};
+use crate::unpack::Below;
 use crate::{LayerRef, StateValue, TreeValue, World, listing, resemble};
 
 /// Where a COPY takes from.
@@ -23,20 +30,64 @@ pub(crate) enum From {
     State(Arc<StateValue>),
 }
 
-/// A COPY with everything known.
+/// One source, with all that is remote fetched.
+pub(crate) enum Part {
+    /// A path below [`Copy::from`].
+    Path(PathSource),
+    /// A file of the store.
+    File {
+        /// What users call it.
+        what: String,
+        name: String,
+        digest: BlobDigest,
+        size: u64,
+    },
+    /// The whole of a tree.
+    Tree {
+        /// What users call it.
+        what: String,
+        value: Arc<TreeValue>,
+    },
+}
+
+/// A COPY or ADD with everything known.
 pub(crate) struct Copy {
     pub from: From,
-    pub sources: Vec<String>,
-    /// Here-documents: name and bytes.
-    pub inline: Vec<(String, Vec<u8>)>,
+    pub parts: Vec<Part>,
+    pub inline: Vec<InlineFile>,
     /// Absolute.
     pub dest: String,
     pub chown: Option<String>,
-    pub chmod: Option<String>,
-    /// Whether local archives among the sources are unpacked (ADD).
-    pub unpack: bool,
+    pub chmod: Option<ChmodText>,
+    /// Whether the layers below do not count.
+    pub link: bool,
+    pub exclude: Vec<String>,
+    pub unpack: Unpack,
     /// What the source is to the user.
     pub what: String,
+}
+
+impl Copy {
+    /// The sources that are paths.
+    pub(crate) fn paths(&self) -> Vec<&PathSource> {
+        let path = |part: &'_ Part| matches!(part, Part::Path(_));
+        let paths = self.parts.iter().filter(|part| path(part));
+        paths
+            .filter_map(|part| match part {
+                Part::Path(path) => Some(path),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The paths as they are written, but made absolute.
+    pub(crate) fn path_texts(&self) -> Vec<String> {
+        let text = |source: &&PathSource| match &source.below {
+            None => source.path.clone(),
+            Some(below) => format!("{}/./{below}", source.path.trim_end_matches('/')),
+        };
+        self.paths().iter().map(text).collect()
+    }
 }
 
 /// What [`prepare`] worked out.
@@ -44,7 +95,10 @@ pub(crate) struct Prepared {
     copy: Copy,
     /// None where the digest of what is taken was known without looking.
     chosen: Option<Chosen>,
+    /// None where nothing had to be looked at inside the destination.
+    layer: Option<Option<Layer>>,
     facts: Facts,
+    led: Vec<Folder>,
     own: Ownership,
 }
 
@@ -54,10 +108,20 @@ struct Chosen {
     selection: Selection,
 }
 
+/// What is kept of a choice.
+#[derive(Serialize, Deserialize)]
+struct Taken {
+    digest: String,
+    /// Folders that are led through, below the destination, as bytes.
+    led: Vec<Vec<u8>>,
+}
+
 /// The store's space for digests of what is copied from layers.
 const COPIED: &str = "copied";
+/// The store's space for what a copy met inside its destination.
+const MET: &str = "copy-met";
 
-/// Looks at what a copy takes.
+/// Looks at what a copy takes by paths.
 fn choose(world: &World, copy: &Copy) -> Result<Chosen, OpError> {
     let (tree, scanned) = match &copy.from {
         From::Tree(value) => (Arc::clone(&value.tree), Some(value)),
@@ -69,19 +133,10 @@ fn choose(world: &World, copy: &Copy) -> Result<Chosen, OpError> {
             (Arc::new(tree), None)
         }
     };
-    if copy.unpack {
-        refuse_archives(&tree, &copy.sources)?;
-    }
-    if copy.sources.is_empty() {
-        return Ok(Chosen {
-            tree,
-            selection: Selection::nothing(),
-        });
-    }
     let digest_at = |path: &TreePath| {
         scanned.map_or_else(|| tree.digest_at(path), |value| value.digest_at(path))
     };
-    let selection = select(&tree, &digest_at, &copy.sources, &copy.what)?;
+    let selection = select(&tree, &digest_at, &copy.paths(), &copy.exclude, &copy.what)?;
     if !listing::is_kept(world.store.as_ref(), &selection.digest)? {
         listing::keep(
             world.store.as_ref(),
@@ -92,21 +147,54 @@ fn choose(world: &World, copy: &Copy) -> Result<Chosen, OpError> {
     Ok(Chosen { tree, selection })
 }
 
+/// The digest of what is taken by paths, and the folders led through; `chosen` is filled where it had to be
+/// looked at.
+fn taken(
+    world: &World,
+    copy: &Copy,
+    chosen: &mut Option<Chosen>,
+) -> Result<(TreeDigest, Vec<TreePath>), OpError> {
+    let mut look = || -> Result<(TreeDigest, Vec<TreePath>), OpError> {
+        let selection = &chosen.insert(choose(world, copy)?).selection;
+        Ok((selection.digest, selection.led.clone()))
+    };
+    let From::State(state) = &copy.from else {
+        return look();
+    };
+    let mut question = Question::of_layers(COPIED, &state.layers)
+        .about(&[u8::from(copy.unpack.paths)])
+        .about(copy.path_texts().join("\0").as_bytes());
+    for pattern in &copy.exclude {
+        question = question.about(pattern.as_bytes());
+    }
+    let found = question.answer(world, || {
+        let (digest, led) = look()?;
+        Ok(Taken {
+            digest: digest.hex(),
+            led: led.iter().map(|path| path.as_bytes().to_vec()).collect(),
+        })
+    })?;
+    let digest = Sha256::from_hex(&found.digest).map_err(|error| OpError::internal(&error))?;
+    let led = found.led.iter().map(|path| TreePath::clean(path)).collect();
+    Ok((TreeDigest(digest), led))
+}
+
 /// Works out the key of a copy, and what running it needs.
 pub(crate) fn prepare(
     world: &World,
     parent: &StateValue,
     copy: Copy,
 ) -> Result<(KeyManifest, Prepared), OpError> {
+    let below: &[LayerRef] = if copy.link { &[] } else { &parent.layers };
     let dest = TreePath::clean(copy.dest.as_bytes());
-    let facts = facts::destination(world, &parent.layers, &dest)?;
+    let facts = facts::destination(world, below, &dest)?;
     let own = Ownership {
         owner: copy
             .chown
             .as_deref()
-            .map(|chown| owner(world, parent, chown))
+            .map(|chown| owner(world, parent, chown, copy.link))
             .transpose()?,
-        mode: copy.chmod.as_deref().map(mode).transpose()?,
+        mode: copy.chmod.as_ref().map(|chmod| chmod.chmod.clone()),
     };
     let mut manifest = KeyManifest::new("step.copy/1")
         .list("destination", facts.lines())
@@ -116,117 +204,276 @@ pub(crate) fn prepare(
             own.owner
                 .map_or("as it is".to_owned(), |(uid, gid)| format!("{uid}:{gid}")),
         );
-    if let Some(mode) = own.mode {
-        manifest = manifest.text("mode", format!("{mode:o}"));
+    if let Some(chmod) = &copy.chmod {
+        let exact = chmod.chmod.exact().map(|mode| format!("{mode:o}"));
+        manifest = manifest.text("permissions", exact.unwrap_or_else(|| chmod.text.clone()));
     }
     let mut chosen = None;
-    if !copy.sources.is_empty() {
-        let digest = match &copy.from {
-            From::Tree(_) => chosen.insert(choose(world, &copy)?).selection.digest,
-            From::State(state) => {
-                let question = Question::of_layers(COPIED, &state.layers)
-                    .about(&[u8::from(copy.unpack)])
-                    .about(copy.sources.join("\0").as_bytes());
-                question.answer(world, || {
-                    Ok(chosen.insert(choose(world, &copy)?).selection.digest)
-                })?
+    let mut led = Vec::new();
+    // What the archives among it are unpacked over has to be known as well.
+    let mut about = Encoder::new();
+    if !copy.paths().is_empty() {
+        let (digest, through) = taken(world, &copy, &mut chosen)?;
+        about.bytes(digest.hex().as_bytes());
+        let texts = copy.path_texts().join(" ");
+        manifest = manifest.files(format!("{texts} from {}", copy.what), digest);
+        let through: Vec<TreePath> = through
+            .iter()
+            .map(|rest| facts.path().join_path(rest))
+            .collect();
+        led = facts::folders(world, below, &through)?;
+        if !led.is_empty() {
+            manifest = manifest.list("folders led through", led.iter().map(Folder::line));
+        }
+    }
+    for part in &copy.parts {
+        match part {
+            Part::Path(_) => {}
+            Part::File {
+                what, name, digest, ..
+            } => {
+                about.bytes(digest.hex().as_bytes());
+                manifest = manifest.text(format!("{what} as {name}"), digest);
             }
-        };
-        manifest = manifest.files(
-            format!("{} from {}", copy.sources.join(" "), copy.what),
-            digest,
-        );
+            Part::Tree { what, value } => {
+                about.bytes(value.digest.hex().as_bytes());
+                manifest = manifest.files(what.clone(), value.digest);
+            }
+        }
     }
-    for (name, bytes) in &copy.inline {
+    if copy.parts.len() > 1 && copy.parts.len() != copy.paths().len() {
+        // Files and paths are told apart above, and not which comes first.
+        let order = copy.parts.iter().map(|part| matches!(part, Part::Path(_)));
+        let order: Vec<String> = order.map(|path| u8::from(path).to_string()).collect();
+        manifest = manifest.text("order", order.join(""));
+    }
+    for file in &copy.inline {
         manifest = manifest.text(
-            format!("here-document {name}"),
-            String::from_utf8_lossy(bytes),
+            format!("here-document {}", file.name),
+            String::from_utf8_lossy(&file.bytes),
         );
     }
-    Ok((
-        manifest,
-        Prepared {
-            copy,
-            chosen,
-            facts,
-            own,
-        },
-    ))
+    let mut prepared = Prepared {
+        copy,
+        chosen,
+        layer: None,
+        facts,
+        led,
+        own,
+    };
+    let may_unpack = prepared.copy.unpack.paths || prepared.copy.unpack.urls;
+    if may_unpack || (prepared.facts.found == Found::Folder && !prepared.copy.link) {
+        let mut question = Question::of_layers(MET, below).about(about.finish().hex().as_bytes());
+        question = question.about(format!("{:?}", prepared.own.owner).as_bytes());
+        question = question.about(format!("{:?}", prepared.copy.unpack).as_bytes());
+        question = question.about(prepared.copy.dest.as_bytes());
+        for file in &prepared.copy.inline {
+            question = question.about(file.name.as_bytes());
+        }
+        let seen: Vec<String> = question.answer(world, || meet(world, below, &mut prepared))?;
+        if !seen.is_empty() {
+            manifest = manifest.list("unpacked", seen);
+        }
+    }
+    Ok((manifest, prepared))
 }
 
-/// Writes the layer of a copy.
-pub(crate) fn run(world: &World, prepared: Prepared) -> Result<LayerRef, OpError> {
+/// Copies in mind, to see what of the layers below decides how it ends: gives that, or an error where it cannot.
+fn meet(
+    world: &World,
+    below: &[LayerRef],
+    prepared: &mut Prepared,
+) -> Result<Vec<String>, OpError> {
+    let view = world.rootfs(below)?;
+    let get = |path: &TreePath| view.get(path);
+    let mut below = Below::new(&get);
+    let layer = fill(world, prepared, &mut below)?;
+    prepared.layer = Some(layer);
+    Ok(below.lines())
+}
+
+/// Fills the destination; none if nothing is written.
+fn fill(
+    world: &World,
+    prepared: &mut Prepared,
+    below: &mut Below<'_>,
+) -> Result<Option<Layer>, OpError> {
     let Prepared {
         copy,
         chosen,
         facts,
+        led,
         own,
+        ..
     } = prepared;
-    let Chosen { tree, selection } = chosen.map_or_else(|| choose(world, &copy), Ok)?;
-    let name = resemble::name(world, &copy);
-    let Copy {
-        from, inline, dest, ..
-    } = copy;
-    let root = facts.path();
-    let (layer, sources) = place(&selection, &tree, &dest, &facts, own, inline.len())?;
-    let mut origins = HashMap::with_capacity(sources.len());
-    match &from {
-        From::Tree(value) => {
-            for (path, (source, size)) in sources {
-                origins.insert(path, origin(world, &value.place, &source, size)?);
+    if chosen.is_none() && !copy.paths().is_empty() {
+        *chosen = Some(choose(world, copy)?);
+    }
+    let mut paste = Paste::new(&copy.dest, facts, led, own);
+    let mut roots = chosen.iter().flat_map(|chosen| &chosen.selection.roots);
+    for (number, part) in copy.parts.iter().enumerate() {
+        match part {
+            Part::Path(_) => {
+                let Some(chosen) = chosen.as_ref() else {
+                    continue;
+                };
+                for root in roots.next().into_iter().flatten() {
+                    let tar = match root {
+                        Root::Single(entry, name) if copy.unpack.paths => {
+                            tar_of(world, copy, entry)?.map(|tar| (tar, name))
+                        }
+                        _ => None,
+                    };
+                    match tar {
+                        None => paste.copy(root, &chosen.tree, FROM)?,
+                        Some((tar, name)) => {
+                            let name = name.to_string();
+                            let name = name.trim_start_matches('/');
+                            paste.unpack(&archive::read(world, name, tar, LIMITS)?, below)?;
+                        }
+                    }
+                }
             }
-        }
-        From::State(state) => {
-            let view = world.rootfs(&state.layers)?;
-            for (path, (source, size)) in sources {
-                let from = origin_in_layers(world, &state.layers, &view, &source, size)?;
-                origins.insert(path, from);
+            Part::File {
+                name, digest, size, ..
+            } => {
+                let open = || open_blob(world, *digest);
+                let file = archive::File {
+                    name,
+                    digest: *digest,
+                    open: &open,
+                };
+                let tar = copy
+                    .unpack
+                    .urls
+                    .then(|| archive::tar_of(world, &file, LIMITS));
+                if let Some(tar) = tar.transpose()?.flatten() {
+                    paste.unpack(&archive::read(world, name, tar, LIMITS)?, below)?;
+                } else {
+                    let content = Content::Blob(*digest, 0);
+                    let name = TreePath::clean(name.as_bytes());
+                    paste.file(&name, 0o600, (*size, digest.0), content)?;
+                }
+            }
+            Part::Tree { value, .. } => {
+                let root = match copy.exclude.is_empty() {
+                    true => Root::Content(TreePath::root()),
+                    false => {
+                        let all = PathSource {
+                            path: "/".to_owned(),
+                            below: None,
+                        };
+                        let digest_at = |path: &TreePath| value.digest_at(path);
+                        let part = select(&value.tree, &digest_at, &[&all], &copy.exclude, "it")?;
+                        let mut roots = part.roots.into_iter().flatten();
+                        roots.next().unwrap_or(Root::Part(Vec::new()))
+                    }
+                };
+                paste.copy(&root, &value.tree, number)?;
             }
         }
     }
-    let mut entries = layer.into_entries();
-    let to_folder = dest.ends_with('/') || facts.found == Found::Folder || inline.len() > 1;
-    for (name, bytes) in inline {
-        let path = if to_folder {
-            root.join(name.as_bytes())
-        } else {
-            root.clone()
-        };
-        let node = Node::File {
-            size: bytes.len() as u64,
-            digest: Sha256::of(&bytes),
-        };
-        let mut entry = Entry::new(path.clone(), own.mode.unwrap_or(0o644), node);
-        (entry.uid, entry.gid) = own.owner.unwrap_or_default();
-        entries.retain(|other| other.path != path);
-        entries.push(entry);
-        origins.insert(path, Origin::Bytes(bytes.into()));
+    for file in &copy.inline {
+        let bytes: Arc<[u8]> = file.bytes.as_slice().into();
+        let content = (bytes.len() as u64, Sha256::of(&bytes));
+        let name = TreePath::clean(file.name.as_bytes());
+        paste.file(&name, 0o644, content, Content::Inline(bytes))?;
     }
-    let layer = Tree::new(entries).map_err(|error| OpError::internal(&error))?;
-    let layer = store_layer(world, &layer, &mut Contents::new(world, origins))?;
-    resemble::note(world, &name, &layer.diff_id)?;
-    Ok(layer)
+    if paste.is_empty() {
+        return Ok(None);
+    }
+    paste.clashes(below)?;
+    paste.layer().map(Some)
+}
+/// The number of the tree that paths are taken of.
+const FROM: usize = usize::MAX;
+
+fn open_blob(world: &World, digest: BlobDigest) -> Result<Box<dyn Read>, OpError> {
+    let origin = Origin::Layer {
+        diff_id: DiffId(digest.0),
+        offset: 0,
+        size: u64::MAX,
+    };
+    open(world, &origin).map_err(|error| OpError::internal(&error))
 }
 
-/// ADD unpacks archives; that is not there yet, and must not pass for a copy.
-fn refuse_archives(tree: &Tree, sources: &[String]) -> Result<(), OpError> {
-    const ENDINGS: [&str; 8] = [
-        ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst",
-    ];
-    let is_file = |source: &str| {
-        tree.get(&TreePath::clean(source.as_bytes()))
-            .is_some_and(|entry| matches!(entry.node, Node::File { .. }))
+/// The uncompressed tar of a file of the context; none if it is no archive.
+fn tar_of(world: &World, copy: &Copy, entry: &Entry) -> Result<Option<BlobDigest>, OpError> {
+    let (From::Tree(value), Node::File { size, digest }) = (&copy.from, &entry.node) else {
+        return Ok(None);
     };
-    match sources
-        .iter()
-        .find(|source| ENDINGS.iter().any(|end| source.ends_with(end)) && is_file(source))
-    {
-        Some(archive) => Err(OpError::usage(format!(
-            "ADD {archive}: unpacking archives is not supported yet"
-        ))
-        .hint("unpack it in a RUN, or COPY it as it is")),
-        None => Ok(()),
+    let name = String::from_utf8_lossy(entry.path.as_bytes()).into_owned();
+    let open = || {
+        let origin = origin(world, &value.place, &entry.path, *size)?;
+        open(world, &origin).map_err(|error| OpError::failed_text(format!("{name}: {error}")))
+    };
+    let file = archive::File {
+        name: &name,
+        digest: BlobDigest(*digest),
+        open: &open,
+    };
+    archive::tar_of(world, &file, LIMITS)
+}
+
+/// Writes the layer of a copy; none if it takes nothing.
+pub(crate) fn run(
+    world: &World,
+    parent: &StateValue,
+    mut prepared: Prepared,
+) -> Result<Option<LayerRef>, OpError> {
+    let name = resemble::name(world, &prepared.copy);
+    let layer = match prepared.layer.take() {
+        Some(layer) => layer,
+        None => {
+            let layers: &[LayerRef] = if prepared.copy.link {
+                &[]
+            } else {
+                &parent.layers
+            };
+            let view = world.rootfs(layers)?;
+            let get = |path: &TreePath| view.get(path);
+            fill(world, &mut prepared, &mut Below::new(&get))?
+        }
+    };
+    let Some((tree, contents)) = layer else {
+        return Ok(None);
+    };
+    let copy = &prepared.copy;
+    let view = match &copy.from {
+        From::State(state) => Some((state, world.rootfs(&state.layers)?)),
+        From::Tree(_) => None,
+    };
+    let mut origins = HashMap::with_capacity(contents.len());
+    for (path, content) in contents {
+        let size = match tree.get(&path).map(|entry| &entry.node) {
+            Some(Node::File { size, .. }) => *size,
+            _ => 0,
+        };
+        let from = match content {
+            Content::Inline(bytes) => Origin::Bytes(bytes),
+            Content::Blob(digest, offset) => Origin::Layer {
+                diff_id: DiffId(digest.0),
+                offset,
+                size,
+            },
+            Content::Tree(number, source) => match (copy.parts.get(number), &copy.from, &view) {
+                (Some(Part::Tree { value, .. }), ..) => origin(world, &value.place, &source, size)?,
+                (_, From::Tree(value), _) => origin(world, &value.place, &source, size)?,
+                (_, _, Some((state, view))) => {
+                    origin_in_layers(world, &state.layers, view, &source, size)?
+                }
+                (_, From::State(_), None) => {
+                    return Err(OpError::Internal {
+                        message: format!("{path} comes from nowhere"),
+                    });
+                }
+            },
+        };
+        origins.insert(path, from);
     }
+    let layer = store_layer(world, &tree, &mut Contents::new(world, origins))?;
+    resemble::note(world, &name, &layer.diff_id)?;
+    Ok(Some(layer))
 }
 
 /// The layer that makes the folder `path`, owned by `user`; none if it is there.
@@ -249,40 +496,51 @@ pub(crate) fn folder(
         .clone()
         .filter(|user| !user.is_empty());
     let (uid, gid) = user
-        .map(|user| owner(world, parent, &user))
+        .map(|user| owner(world, parent, &user, false))
         .transpose()?
         .unwrap_or_default();
     let manifest = KeyManifest::new("step.folder/1")
         .list("destination", facts.lines())
         .text("owner", format!("{uid}:{gid}"));
-    let entries = facts.lead_to(&facts.path(), (uid, gid));
+    let entries = facts.lead_to(&facts.path(), (uid, gid), 0o755);
     let tree = Tree::new(entries).map_err(|error| OpError::internal(&error))?;
     Ok(Some((manifest, tree)))
 }
 
-/// The mode of `--chmod`: octal.
-fn mode(text: &str) -> Result<u32, OpError> {
-    u32::from_str_radix(text, 8)
-        .ok()
-        .filter(|mode| *mode <= 0o7777)
-        .ok_or_else(|| {
-            OpError::usage(format!(
-                "--chmod={text}: an octal mode is expected, such as 0755"
-            ))
-        })
-}
-
-/// The owner of `--chown`: `USER[:GROUP]`, by number or by name of the image's /etc/passwd and /etc/group.
-fn owner(world: &World, parent: &StateValue, chown: &str) -> Result<(u32, u32), OpError> {
-    // Numbers alone need nothing of the image.
-    if let Some((Ok(uid), Ok(gid))) = chown
-        .split_once(':')
-        .map(|(uid, gid)| (uid.parse(), gid.parse()))
-    {
-        return Ok((uid, gid));
+/// The owner of `--chown`: `USER[:GROUP]`, by number or by name of the image's /etc/passwd and /etc/group. A
+/// number is nobody's but its own: its group has the same, whatever the image says.
+fn owner(
+    world: &World,
+    parent: &StateValue,
+    chown: &str,
+    link: bool,
+) -> Result<(u32, u32), OpError> {
+    let (name, group) = match chown.split_once(':') {
+        Some((name, group)) => (name, Some(group)),
+        None => (chown, None),
+    };
+    let number = |text: &str| match text {
+        "root" => Some(0),
+        text => text.parse::<u32>().ok(),
+    };
+    let named = number(name).is_none() || group.is_some_and(|group| number(group).is_none());
+    if named && link {
+        let message = format!("--chown={chown} with --link: names mean nothing without an image");
+        return Err(OpError::usage(message).hint("give numbers"));
     }
-    let user = user(world, parent, chown)?;
-    Ok((user.uid, user.gid))
+    let (uid, gid) = match number(name) {
+        Some(uid) => (uid, uid),
+        None => {
+            let account = user(world, parent, name)?;
+            (account.uid, account.gid)
+        }
+    };
+    let gid = match group.map(|group| number(group).ok_or(group)) {
+        None => gid,
+        Some(Ok(gid)) => gid,
+        Some(Err(group)) => user(world, parent, &format!("0:{group}"))?.gid,
+    };
+    Ok((uid, gid))
 }
 
 /// The store's space for accounts.

@@ -13,6 +13,9 @@ use crate::{LayerRef, World};
 /// The store's space for facts.
 const FACTS: &str = "facts";
 
+/// The store's space for folders.
+const FOLDERS: &str = "facts-folders";
+
 /// One folder that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Folder {
@@ -24,6 +27,13 @@ pub(crate) struct Folder {
     pub uid: u32,
     /// Its group.
     pub gid: u32,
+}
+
+impl Folder {
+    /// The folder as a line of a key.
+    pub(crate) fn line(&self) -> String {
+        format!("/{} {:o} {}:{}", self.path, self.mode, self.uid, self.gid)
+    }
 }
 
 /// What lies at the end of a path.
@@ -87,6 +97,30 @@ fn look(world: &World, layers: &[LayerRef], path: &TreePath) -> Result<Facts, Op
     })
 }
 
+/// The folders of `layers` among `paths`, which no link is followed to.
+pub(crate) fn folders(
+    world: &World,
+    layers: &[LayerRef],
+    paths: &[TreePath],
+) -> Result<Vec<Folder>, OpError> {
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let question = paths
+        .iter()
+        .fold(Question::of_layers(FOLDERS, layers), |question, path| {
+            question.about(path.as_bytes())
+        });
+    question.answer(world, || {
+        let view = world.rootfs(layers)?;
+        let there = paths.iter().filter_map(|path| view.get(path));
+        there
+            .filter(Entry::is_directory)
+            .map(|entry| folder(&entry))
+            .collect()
+    })
+}
+
 fn folder(entry: &Entry) -> Result<Folder, OpError> {
     Ok(Folder {
         path: text(&entry.path)?,
@@ -115,18 +149,13 @@ impl Facts {
             Found::Other => "a file",
         };
         let mut lines = vec![format!("/{} {found}", self.path)];
-        lines.extend(self.folders.iter().map(|folder| {
-            format!(
-                "/{} {:o} {}:{}",
-                folder.path, folder.mode, folder.uid, folder.gid
-            )
-        }));
+        lines.extend(self.folders.iter().map(Folder::line));
         lines
     }
 
     /// Entries for the folders that lead to `path`: those that are there as they are (a layer has to repeat
-    /// them, or unpacking it alone would change them), those that are not as 0755 owned by `owner`.
-    pub(crate) fn lead_to(&self, path: &TreePath, owner: (u32, u32)) -> Vec<Entry> {
+    /// them, or unpacking it alone would change them), those that are not as `mode` owned by `owner`.
+    pub(crate) fn lead_to(&self, path: &TreePath, owner: (u32, u32), mode: u32) -> Vec<Entry> {
         let mut entries = Vec::new();
         let mut at = TreePath::root();
         for part in path.components() {
@@ -135,7 +164,7 @@ impl Facts {
                 .folders
                 .iter()
                 .find(|folder| folder.path.as_bytes() == at.as_bytes());
-            let mut entry = Entry::new(at.clone(), 0o755, Node::Directory);
+            let mut entry = Entry::new(at.clone(), mode, Node::Directory);
             (entry.uid, entry.gid) = owner;
             if let Some(folder) = there {
                 (entry.mode, entry.uid, entry.gid) = (folder.mode, folder.uid, folder.gid);

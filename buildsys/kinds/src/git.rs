@@ -96,7 +96,10 @@ fn keep(
     let all = |_: &tbuild_tree::TreePath, _: bool| Verdict::Keep;
     let scan = scan(&world.store, folder, &Sha256::of(b"git"), &all, 1)
         .map_err(|error| OpError::failed(&error))?;
-    let place = Place::Folder(folder.to_owned());
+    let folder = folder
+        .canonicalize()
+        .map_err(|error| OpError::internal(&error))?;
+    let place = Place::Folder(folder);
     let mut origins = HashMap::new();
     for entry in scan.tree.entries() {
         if let Node::File { size, .. } = entry.node {

@@ -3,6 +3,7 @@
 //! One file a kind, each an op for the scheduler. [`pipeline`] turns a configuration into a graph of them;
 //! [`adhoc`] does so for any Dockerfile. This crate does not know the command line or how progress is shown.
 
+mod archive;
 mod artifact;
 mod base;
 mod cache_mount;
@@ -20,6 +21,7 @@ mod kept;
 mod listing;
 mod mounts;
 mod normalize;
+mod paste;
 mod pipeline_deploy;
 mod pull;
 mod push;
@@ -39,6 +41,7 @@ mod step;
 mod target;
 mod task;
 mod tool;
+mod unpack;
 mod value;
 mod world;
 

@@ -20,7 +20,7 @@ pub(crate) fn name(world: &World, copy: &Copy) -> String {
     encoder.bytes(world.project.as_os_str().as_bytes());
     encoder.bytes(copy.what.as_bytes());
     encoder.bytes(copy.dest.as_bytes());
-    encoder.bytes(copy.sources.join("\0").as_bytes());
+    encoder.bytes(copy.path_texts().join("\0").as_bytes());
     encoder.finish().hex()
 }
 

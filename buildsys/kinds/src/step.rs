@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tbuild_dockerfile::{Concrete, CopySource, Diagnostic, RunNetwork, Step as Instruction};
+use tbuild_dockerfile::{
+    Concrete, ConcreteCopy, CopySource, Diagnostic, RunNetwork, Source, Step as Instruction,
+};
 use tbuild_exec::Network;
 use tbuild_graph::KeyManifest;
 use tbuild_oci::HistoryEntry;
 use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
 
 use crate::content::{Contents, store_layer};
-use crate::copy::{self, Copy, From};
+use crate::copy::{self, Copy, From, Part};
 use crate::mounts::{RunMounts, Whole};
 use crate::run::{self, Run};
 use crate::value::input;
@@ -53,7 +55,7 @@ pub(crate) struct Mounted {
 
 /// What `prepare` leaves for `run`.
 enum State {
-    Copy(Box<copy::Prepared>),
+    Copy(Arc<StateValue>, Box<copy::Prepared>),
     Folder(tbuild_tree::Tree),
     Run(Box<Run>),
 }
@@ -109,6 +111,15 @@ impl Step {
         Ok((whole, mounted.what.clone()))
     }
 
+    /// The sources of a copy.
+    fn parts(&self, copy: &ConcreteCopy) -> Result<Vec<Part>, OpError> {
+        let part = |source: &Source| match source {
+            Source::Path(path) => Ok(Part::Path(path.clone())),
+            Source::Remote(_) => Err(OpError::usage("not yet")),
+        };
+        copy.sources.iter().map(part).collect()
+    }
+
     fn key(&self, inputs: &[Output]) -> Result<Prepared, OpError> {
         let (parent, concrete, next) = self.resolve(inputs)?;
         let work = |manifest: KeyManifest, impure: Vec<String>, state: State| {
@@ -126,27 +137,27 @@ impl Step {
                     CopySource::Context | CopySource::Named(_) => {
                         match inputs.get(1).and_then(Output::get::<TreeValue>) {
                             Some(tree) => From::Tree(tree),
-                            None if copy.sources.is_empty() => From::State(Arc::clone(&parent)),
+                            None if inputs.len() < 2 => From::State(Arc::clone(&parent)),
                             None => From::State(state_of(inputs, 1)?),
                         }
                     }
                 };
+                let parts = self.parts(copy)?;
                 let copy = Copy {
                     from,
-                    sources: copy.sources.clone(),
-                    inline: copy
-                        .heredocs
-                        .iter()
-                        .map(|here| (here.name.clone(), here.bytes.clone()))
-                        .collect(),
+                    parts,
+                    inline: copy.heredocs.clone(),
                     dest: copy.dest.clone(),
                     chown: copy.chown.clone(),
                     chmod: copy.chmod.clone(),
+                    link: copy.link,
+                    exclude: copy.exclude.clone(),
                     unpack: copy.unpack,
                     what: self.from.clone(),
                 };
                 let (manifest, prepared) = copy::prepare(&self.world, &parent, copy)?;
-                Ok(work(manifest, Vec::new(), State::Copy(Box::new(prepared))))
+                let state = State::Copy(parent, Box::new(prepared));
+                Ok(work(manifest, Vec::new(), state))
             }
             Concrete::Workdir(path) => match copy::folder(&self.world, &parent, path)? {
                 Some((manifest, tree)) => Ok(work(manifest, Vec::new(), State::Folder(tree))),
@@ -227,7 +238,7 @@ impl Op for Step {
         })?;
         let (world, cx) = (Arc::clone(&self.world), cx.clone());
         let layer = blocking(move || match *state {
-            State::Copy(prepared) => copy::run(&world, *prepared).map(Some),
+            State::Copy(parent, prepared) => copy::run(&world, &parent, *prepared),
             State::Folder(tree) => {
                 let mut contents = Contents::new(&world, std::collections::HashMap::new());
                 store_layer(&world, &tree, &mut contents).map(Some)

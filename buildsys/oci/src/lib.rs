@@ -18,7 +18,7 @@ pub use config::{Empty, Extra, Healthcheck, HistoryEntry, ImageConfig, RootFs, R
 pub use gzip::{COMPRESSOR_ID, Chunker, compress, compress_chunk, decompress};
 pub use index::{IndexError, LayerIndex};
 pub use manifest::{Descriptor, Index, Manifest, Platform, media_type};
-pub use read::{Member, index_layer, read_layer};
+pub use read::{Member, index_layer, is_archive, read_archive, read_layer};
 pub use reference::{Reference, ReferenceError};
 pub use write::{FileContent, LayerError, write_layer};
 

@@ -30,6 +30,32 @@ pub struct Member<'a> {
 /// `..` and leading slashes lead nowhere else than to the root.
 pub fn read_layer<E: From<LayerError>>(
     reader: impl Read,
+    visit: impl FnMut(Member<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    walk(reader, true, visit)
+}
+
+/// The same for an archive that is no layer: names that mean something in layers mean nothing, and second names
+/// stay what they are. A member whose content is not in one piece (sparse files) is an error.
+pub fn read_archive<E: From<LayerError>>(
+    reader: impl Read,
+    visit: impl FnMut(Member<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    walk(reader, false, visit)
+}
+
+/// Whether the first member of a tar can be read.
+pub fn is_archive(reader: impl Read) -> bool {
+    let mut archive = tar::Archive::new(reader);
+    let Ok(mut members) = archive.entries() else {
+        return false;
+    };
+    matches!(members.next(), Some(Ok(_)))
+}
+
+fn walk<E: From<LayerError>>(
+    reader: impl Read,
+    layer: bool,
     mut visit: impl FnMut(Member<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut archive = tar::Archive::new(reader);
@@ -37,7 +63,7 @@ pub fn read_layer<E: From<LayerError>>(
     for member in archive.entries().map_err(read)? {
         let mut member = member.map_err(read)?;
         let offset = member.raw_file_position();
-        if let Some((entry, marker)) = entry_of(&mut member)? {
+        if let Some((entry, marker)) = entry_of(&mut member, layer)? {
             visit(Member {
                 entry,
                 marker,
@@ -50,7 +76,10 @@ pub fn read_layer<E: From<LayerError>>(
 }
 
 /// The entry of a member, and whether it is an opaque marker; none for what stands for nothing.
-fn entry_of<R: Read>(member: &mut tar::Entry<'_, R>) -> Result<Option<(Entry, bool)>, LayerError> {
+fn entry_of<R: Read>(
+    member: &mut tar::Entry<'_, R>,
+    layer: bool,
+) -> Result<Option<(Entry, bool)>, LayerError> {
     let malformed = |what: &str, path: &TreePath| LayerError::Malformed(format!("{path}: {what}"));
     let path = TreePath::clean(&member.path_bytes());
     let header = member.header();
@@ -80,12 +109,12 @@ fn entry_of<R: Read>(member: &mut tar::Entry<'_, R>) -> Result<Option<(Entry, bo
     let size = member.size();
     extensions(member, &mut entry)?;
     let name = path.name().unwrap_or_default();
-    if name == OPAQUE {
+    if layer && name == OPAQUE {
         let mut folder = Entry::new(path.parent().unwrap_or_default(), 0o755, Node::Directory);
         folder.opaque = true;
         return Ok(Some((folder, true)));
     }
-    if let Some(gone) = name.strip_prefix(WHITEOUT) {
+    if let Some(gone) = name.strip_prefix(WHITEOUT).filter(|_| layer) {
         // `.wh..wh.` begins the marks of a file system that is no more.
         if gone.starts_with(WHITEOUT) || gone.is_empty() || gone == b"." || gone == b".." {
             return Ok(None);
@@ -161,6 +190,10 @@ fn extensions<R: Read>(
                 let seconds = text()
                     .and_then(|text| text.split('.').next().and_then(|whole| whole.parse().ok()));
                 entry.mtime = seconds.unwrap_or(entry.mtime);
+            }
+            key if key.starts_with(b"GNU.sparse.") => {
+                let message = format!("{}: sparse members are not supported", entry.path);
+                return Err(LayerError::Malformed(message));
             }
             key => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {

@@ -1,5 +1,6 @@
 //! Tables of what BuildKit's parser, shell lexer and pattern matcher give for the same input.
 
+mod copied;
 mod expand;
 mod ignore;
 mod lower;

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     BaseConfig, Concrete, ConcreteCopy, ConcreteRun, CopySource, Diagnostic, LowerOptions, Plan,
-    Scope, lower, parse,
+    Scope, Source, lower, parse,
 };
 
 fn plan(text: &str, args: &[(&str, &str)]) -> Plan {
@@ -147,10 +147,21 @@ fn copies_are_absolute() {
     let steps = good(text, &[]);
     assert_eq!(steps[0], Concrete::Workdir("/w/y".to_owned()));
     let first = copy(&steps[2]);
-    assert_eq!(first.sources, ["/b", "/c/*.txt"]);
+    let path = |source: &Source| match source {
+        Source::Path(path) => (path.path.clone(), path.below.clone()),
+        Source::Remote(remote) => panic!("not a path: {remote:?}"),
+    };
+    let paths: Vec<_> = first.sources.iter().map(path).collect();
+    assert_eq!(
+        paths,
+        [("/b".to_owned(), None), ("/c/*.txt".to_owned(), None)]
+    );
     assert_eq!(first.dest, "/w/y/dir/");
     assert_eq!(
-        (first.chown.as_deref(), first.chmod.as_deref()),
+        (
+            first.chown.as_deref(),
+            first.chmod.as_ref().map(|chmod| chmod.text.as_str())
+        ),
         (Some("dir:g"), Some("0755"))
     );
     assert_eq!(first.from, CopySource::Context);
@@ -159,7 +170,8 @@ fn copies_are_absolute() {
         .map(|step| copy(step).dest.as_str())
         .collect();
     assert_eq!(dests, ["/w/y/", "/w/y/b", "/x/", "/"]);
-    assert!(!first.unpack && copy(&steps[7]).unpack && !copy(&steps[8]).unpack);
+    let unpack = [first, copy(&steps[7]), copy(&steps[8])].map(|copy| copy.unpack.paths);
+    assert_eq!(unpack, [false, true, false]);
     let documents: Vec<_> = copy(&steps[9])
         .heredocs
         .iter()
@@ -265,11 +277,11 @@ fn what_the_base_decides_is_checked_here() {
             ("UndefinedVar", None),
         ]
     );
-    let (steps, _) = resolve("FROM x\nARG U=https://example.com/x\nADD $U /\n", &[]);
+    let (steps, _) = resolve("FROM x\nARG U=https://example.com/x\nCOPY $U /\n", &[]);
     assert!(
         steps[1]
             .as_ref()
-            .is_err_and(|error| error.code == "Unsupported")
+            .is_err_and(|error| error.code == "RemoteCopy")
     );
     let (_, warnings) = resolve("FROM x\nWORKDIR rel\nWORKDIR rel\n", &[]);
     assert_eq!(
