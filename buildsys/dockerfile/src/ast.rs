@@ -87,7 +87,7 @@ pub enum Kind {
     Shell(Vec<String>),
     /// HEALTHCHECK.
     Healthcheck(Healthcheck),
-    /// ONBUILD and the text of its instruction.
+    /// ONBUILD: the text of its instruction on one line, here-documents behind it, as an image keeps it.
     Onbuild(Word),
 }
 

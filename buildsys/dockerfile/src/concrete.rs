@@ -42,6 +42,8 @@ pub enum Concrete {
     Arg(Vec<(String, Option<String>)>),
     /// MAINTAINER: the image's author.
     Maintainer(String),
+    /// ONBUILD: what a build that starts from this stage or image does first.
+    Onbuild(String),
 }
 
 /// RUN.

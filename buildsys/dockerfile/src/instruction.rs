@@ -182,7 +182,7 @@ impl<'a> Statement<'a> {
             }
             "SHELL" => self.shell(),
             "HEALTHCHECK" => self.healthcheck(flags),
-            _ => self.onbuild(),
+            _ => self.onbuild(&heredocs),
         };
         match result {
             Ok(kind) => (errors.len() == before).then_some(kind),
@@ -552,17 +552,30 @@ impl<'a> Statement<'a> {
         }
     }
 
-    fn onbuild(&self) -> Result<Kind, Diagnostic> {
+    fn onbuild(&self, heredocs: &[Heredoc]) -> Result<Kind, Diagnostic> {
         let word = self.one()?;
         let trigger = split_first(&self.line.text, self.rest.clone()).0;
         match self.line.text[trigger].to_uppercase().as_str() {
-            keyword @ ("ONBUILD" | "FROM" | "MAINTAINER") => Err(Diagnostic::error(
-                "InvalidInstruction",
-                word.span,
-                format!("ONBUILD {keyword} is not allowed"),
-            )),
-            _ => Ok(Kind::Onbuild(word)),
+            keyword @ ("ONBUILD" | "FROM" | "MAINTAINER") => {
+                return Err(Diagnostic::error(
+                    "InvalidInstruction",
+                    word.span,
+                    format!("ONBUILD {keyword} is not allowed"),
+                ));
+            }
+            _ => {}
         }
+        // White space at the end of the line stays: an image keeps the text as it was written.
+        let mut text = self.line.text[self.rest.start..].to_owned();
+        for heredoc in heredocs {
+            text.push('\n');
+            text.push_str(&heredoc.content);
+            text.push_str(&heredoc.name);
+        }
+        Ok(Kind::Onbuild(Word {
+            text,
+            span: word.span,
+        }))
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::{Dockerfile, Instruction, Kind, Word};
 use crate::expand::expand;
+use crate::parse::parse_trigger;
 use crate::plan::Checks;
 use crate::suggest::suggest;
 use crate::{
-    BaseRef, CopySource, Diagnostic, NamedRef, Plan, Severity, Span, Stage, Step, lint, mount,
+    BaseRef, CopySource, Diagnostic, NamedRef, Origin, Plan, Severity, Span, Stage, Step, lint, mount,
     refuse, run,
 };
 
@@ -26,6 +27,9 @@ pub struct LowerOptions {
     pub contexts: BTreeSet<String>,
     /// Whether RUN --security=insecure is allowed.
     pub allow_insecure: bool,
+    /// ONBUILD triggers of the images that stages start from, by the stage's number. Those of earlier stages
+    /// need not be given.
+    pub triggers: BTreeMap<usize, Vec<String>>,
 }
 
 /// A platform as `os/architecture[/variant]`.
@@ -167,12 +171,17 @@ impl Lowering<'_> {
         let mut drafts: Vec<Draft> = Vec::new();
         for instruction in instructions {
             match &instruction.kind {
-                Kind::From(_) => drafts.extend(self.stage(instruction, drafts.len(), &names)),
+                Kind::From(_) => {
+                    if let Some(mut draft) = self.stage(instruction, drafts.len(), &names) {
+                        self.add_triggers(&mut draft, &drafts, &names);
+                        drafts.push(draft);
+                    }
+                }
                 _ => {
                     if let Some(draft) = drafts.last_mut()
                         && !self.replaced(draft)
                     {
-                        add_step(draft, instruction, &names);
+                        add_step(draft, instruction, &names, None);
                     }
                 }
             }
@@ -181,6 +190,51 @@ impl Lowering<'_> {
         // A FROM that cannot be expanded has shifted the numbers: nothing is to be looked up by them.
         let target = target.filter(|_| drafts.len() == names.len());
         (drafts, target)
+    }
+
+    /// What the stage starts from has a say in it: its ONBUILD triggers come first.
+    fn add_triggers(&self, draft: &mut Draft, drafts: &[Draft], names: &[Option<&str>]) {
+        let (of, triggers) = match &draft.stage.base {
+            BaseRef::Scratch => return,
+            BaseRef::Named(name, _) => {
+                let triggers = self.options.triggers.get(&draft.stage.index);
+                (name.clone(), triggers.cloned().unwrap_or_default())
+            }
+            BaseRef::Stage(base) => {
+                let Some(base) = drafts.get(*base) else {
+                    return;
+                };
+                let onbuild = |step: &Step| match &step.kind {
+                    Kind::Onbuild(word) => Some(word.text.clone()),
+                    _ => None,
+                };
+                let name = base.stage.name.clone();
+                (
+                    name.unwrap_or_else(|| format!("stage {}", base.stage.index)),
+                    base.stage.steps.iter().filter_map(onbuild).collect(),
+                )
+            }
+        };
+        for text in triggers {
+            let origin = Origin {
+                name: format!("ONBUILD of {of}"),
+                text: text.clone(),
+            };
+            match parse_trigger(&text) {
+                Ok(instruction) => {
+                    let instruction = Instruction {
+                        span: draft.stage.span,
+                        line: draft.stage.line,
+                        ..instruction
+                    };
+                    add_step(draft, &instruction, names, Some(&origin));
+                }
+                Err(errors) => {
+                    let placed = errors.into_iter().map(|error| error.in_text(origin.clone()));
+                    draft.problems.extend(placed);
+                }
+            }
+        }
     }
 
     /// Whether a named context takes the stage's place.
@@ -350,32 +404,45 @@ fn earlier_stage(name: &str, before: usize, names: &[Option<&str>]) -> Option<us
         .rposition(|known| *known == Some(lower.as_str()))
 }
 
-/// Adds an instruction to its stage.
-fn add_step(draft: &mut Draft, instruction: &Instruction, names: &[Option<&str>]) {
-    draft.problems.extend(refuse::unsupported(instruction));
+/// Adds an instruction to its stage; `trigger` if it is an ONBUILD one.
+fn add_step(
+    draft: &mut Draft,
+    instruction: &Instruction,
+    names: &[Option<&str>],
+    trigger: Option<&Origin>,
+) {
+    let mut problems = refuse::unsupported(instruction);
     let mut copy_from = CopySource::Context;
     if let Kind::Copy(copy) = &instruction.kind
         && let Some(from) = &copy.from
     {
         match copy_source(from, draft.stage.index, names) {
             Ok(source) => copy_from = source,
-            Err(problem) => draft.problems.push(problem),
+            Err(problem) => problems.push(problem),
         }
-        uses(&mut draft.stage, Some(&copy_from), from.span);
+        let span = trigger.map_or(from.span, |_| instruction.span);
+        uses(&mut draft.stage, Some(&copy_from), span);
     }
     let mut mount_from = Vec::new();
     if let Kind::Run(run) = &instruction.kind {
-        draft.problems.extend(run::problems(run));
+        problems.extend(run::problems(run));
         for mount in &run.mounts {
             match mount_source(mount, draft.stage.index, names) {
                 Ok(source) => mount_from.push(source),
-                Err(problem) => draft.problems.push(problem),
+                Err(problem) => problems.push(problem),
             }
         }
         for (source, mount) in mount_from.iter().zip(&run.mounts) {
-            uses(&mut draft.stage, source.as_ref(), mount.span);
+            let span = trigger.map_or(mount.span, |_| instruction.span);
+            uses(&mut draft.stage, source.as_ref(), span);
         }
     }
+    draft
+        .problems
+        .extend(problems.into_iter().map(|problem| match trigger {
+            Some(origin) => problem.in_text(origin.clone()),
+            None => problem,
+        }));
     draft.stage.steps.push(Step {
         span: instruction.span,
         line: instruction.line,
@@ -384,6 +451,7 @@ fn add_step(draft: &mut Draft, instruction: &Instruction, names: &[Option<&str>]
         copy_from,
         normalize: instruction.normalize.clone(),
         mount_from,
+        trigger: trigger.cloned(),
     });
 }
 
@@ -440,7 +508,7 @@ fn copy_source(
         );
     }
     if name.is_empty() {
-        return Err(Diagnostic::error("EmptyFrom", from.span, "--from is empty"));
+        return Ok(CopySource::Context);
     }
     let lower = name.to_lowercase();
     if let Some(stage) = earlier_stage(name, index, names) {

@@ -15,15 +15,7 @@ const FRONT_ENDS: [&str; 2] = ["docker/dockerfile", "docker/dockerfile-upstream"
 /// Text in, instructions out; nothing is expanded and no name is resolved. Rules are those of the Dockerfile
 /// reference (docs.docker.com/reference/dockerfile) as BuildKit reads them.
 pub fn parse(text: &str) -> Result<Dockerfile, Vec<Diagnostic>> {
-    let mut parser = Parser {
-        lines: Lines::new(text),
-        escape: '\\',
-        directives: Vec::new(),
-        instructions: Vec::new(),
-        errors: Vec::new(),
-        warnings: Vec::new(),
-        options: Pending::default(),
-    };
+    let mut parser = Parser::new(text);
     parser.read();
     parser.check_order(text);
     if !parser.errors.is_empty() {
@@ -38,6 +30,29 @@ pub fn parse(text: &str) -> Result<Dockerfile, Vec<Diagnostic>> {
     })
 }
 
+/// Parses an ONBUILD trigger: one instruction of a stage, given as an image keeps it.
+pub(crate) fn parse_trigger(text: &str) -> Result<Instruction, Vec<Diagnostic>> {
+    let mut parser = Parser::new(text);
+    parser.read();
+    let whole = Span::new(0, text.len());
+    if parser.instructions.len() != 1 && parser.errors.is_empty() {
+        let message = "an ONBUILD trigger is one instruction";
+        parser
+            .errors
+            .push(Diagnostic::error("InvalidTrigger", whole, message));
+    }
+    match parser.instructions.pop() {
+        Some(instruction) if parser.errors.is_empty() => {
+            if matches!(instruction.kind, Kind::From(_)) {
+                let message = "FROM is not allowed as an ONBUILD trigger";
+                return Err(vec![Diagnostic::error("InvalidTrigger", whole, message)]);
+            }
+            Ok(instruction)
+        }
+        _ => Err(parser.errors),
+    }
+}
+
 struct Parser<'a> {
     lines: Lines<'a>,
     escape: char,
@@ -49,7 +64,19 @@ struct Parser<'a> {
     options: Pending,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            lines: Lines::new(text),
+            escape: '\\',
+            directives: Vec::new(),
+            instructions: Vec::new(),
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            options: Pending::default(),
+        }
+    }
+
     fn read(&mut self) {
         let mut directives_end = false;
         while let Some(line) = self.lines.next() {

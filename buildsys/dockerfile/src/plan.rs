@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::Kind;
-use crate::{Diagnostic, Normalizer, Span};
+use crate::{Diagnostic, Normalizer, Origin, Span};
 
 /// The stages that a target needs, each after those that it uses; the last one is the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,4 +152,7 @@ pub struct Step {
     pub normalize: Vec<Normalizer>,
     /// For each `--mount` of RUN, in order, where its files come from; none for one that has no source.
     pub mount_from: Vec<Option<CopySource>>,
+    /// Set for an ONBUILD trigger of what the stage starts from: its own text, which the spans within
+    /// [`Step::kind`] are of. `span` and `line` are those of FROM then.
+    pub trigger: Option<Origin>,
 }

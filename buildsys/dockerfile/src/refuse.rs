@@ -23,13 +23,6 @@ pub(crate) fn unsupported(instruction: &Instruction) -> Vec<Diagnostic> {
                 .iter()
                 .filter_map(|source| copied::remote(source, &source.text)),
         ),
-        Kind::Onbuild(_) => {
-            found.push(Diagnostic::error(
-                "Unsupported",
-                instruction.span,
-                "ONBUILD is not supported yet",
-            ));
-        }
         _ => {}
     }
     found

@@ -11,6 +11,18 @@ impl Step {
     /// The step with its variables filled in by `scope`, which is moved on: it then holds after the step. Steps
     /// of a stage have to be resolved in their order, each once.
     pub fn resolve(&self, scope: &mut Scope) -> Result<Concrete, Diagnostic> {
+        let before = scope.warnings.len();
+        let resolved = self.filled_in(scope);
+        let Some(trigger) = &self.trigger else {
+            return resolved;
+        };
+        for warning in scope.warnings.iter_mut().skip(before) {
+            warning.text = Some(Box::new(trigger.clone()));
+        }
+        resolved.map_err(|error| error.in_text(trigger.clone()))
+    }
+
+    fn filled_in(&self, scope: &mut Scope) -> Result<Concrete, Diagnostic> {
         match &self.kind {
             Kind::Arg(definitions) => {
                 let values: Result<_, _> = definitions
@@ -70,8 +82,9 @@ impl Step {
                 Ok(Concrete::Shell(shell.clone()))
             }
             Kind::Healthcheck(check) => Ok(Concrete::Healthcheck(healthcheck(check))),
-            Kind::Onbuild(_) | Kind::From(_) => {
-                let message = format!("{} is not supported here", self.text);
+            Kind::Onbuild(word) => Ok(Concrete::Onbuild(word.text.clone())),
+            Kind::From(_) => {
+                let message = format!("{} starts a stage and is no step of one", self.text);
                 Err(Diagnostic::error("Unsupported", self.span, message))
             }
         }

@@ -52,7 +52,7 @@ pub struct Scope {
     pub(crate) shell: Vec<String>,
     pub(crate) cmd_set: bool,
     checks: Checks,
-    warnings: Vec<Diagnostic>,
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
 impl Scope {

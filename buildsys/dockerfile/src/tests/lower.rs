@@ -127,13 +127,12 @@ fn a_named_context_takes_a_stages_place() {
 #[test]
 fn what_is_not_supported_is_named() {
     let text = "FROM a AS a\nRUN --device=gpu --security=insecure y\nCOPY --link --parents --exclude=x --exclude=y a /\n\
-                ADD https://example.com/x /\nONBUILD RUN x\nCOPY https://example.com/x /\nRUN --network=default --security=sandbox x\nCOPY --link=false a /\n";
+                ADD https://example.com/x /\nCOPY https://example.com/x /\nRUN --network=default --security=sandbox x\nCOPY --link=false a /\n";
     assert_eq!(
         messages(text, &options(None, &[])),
         [
             r#""--device=gpu"|Unsupported: RUN --device is not supported yet"#,
             r#""--security=insecure"|NotAllowed: --security=insecure is not allowed"#,
-            r#""ONBUILD RUN x"|Unsupported: ONBUILD is not supported yet"#,
             r#""https://example.com/x"|RemoteCopy: COPY takes files, not the remote https://example.com/x"#,
         ]
     );
