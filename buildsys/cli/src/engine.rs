@@ -263,6 +263,13 @@ impl Engine {
         }
     }
 
+    /// Shows findings that keep nothing from being built.
+    pub fn warn(&self, warnings: &[String]) {
+        for warning in warnings {
+            self.say(warning);
+        }
+    }
+
     /// How findings about Dockerfiles are shown.
     pub fn show(&self) -> Show {
         let color = colored(self.global.color, std::env::var_os("NO_COLOR").is_some());

@@ -8,8 +8,8 @@ use crate::parse::parse_trigger;
 use crate::plan::Checks;
 use crate::suggest::suggest;
 use crate::{
-    BaseRef, CopySource, Diagnostic, NamedRef, Origin, Plan, Severity, Span, Stage, Step, lint, mount,
-    refuse, run,
+    BaseRef, CopySource, Diagnostic, NamedRef, Origin, Plan, Severity, Span, Stage, Step, lint,
+    mount, refuse, run,
 };
 
 /// What is to be built, and with what.
@@ -230,7 +230,9 @@ impl Lowering<'_> {
                     add_step(draft, &instruction, names, Some(&origin));
                 }
                 Err(errors) => {
-                    let placed = errors.into_iter().map(|error| error.in_text(origin.clone()));
+                    let placed = errors
+                        .into_iter()
+                        .map(|error| error.in_text(origin.clone()));
                     draft.problems.extend(placed);
                 }
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tbuild_dockerfile::Platform;
 use tbuild_graph::{NodeId, NodeKind};
+use tbuild_oci::ImageConfig;
 use tbuild_realise::OpError;
 
 use crate::filter::Filter;
@@ -104,7 +105,12 @@ impl Names for BuildNames<'_, '_> {
         self.build.contexts.keys().cloned().collect()
     }
 
-    fn named(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
+    fn named(
+        &mut self,
+        graph: &mut Nodes,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<NodeId, OpError> {
         match self.build.contexts.get(name) {
             Some(path) => self.folder(
                 graph,
@@ -112,7 +118,21 @@ impl Names for BuildNames<'_, '_> {
                 path,
                 vec![path.join(".dockerignore")],
             ),
-            None => self.fallback.base(graph, name, &self.build.platform),
+            None => self
+                .fallback
+                .base(graph, name, &self.build.platform, platform),
         }
+    }
+
+    fn config(&mut self, node: NodeId) -> Option<ImageConfig> {
+        self.fallback.config_of(node)
+    }
+
+    fn keep(&mut self, node: NodeId, config: ImageConfig) {
+        self.fallback.keep(node, config);
+    }
+
+    fn warn(&mut self, warnings: Vec<String>) {
+        self.fallback.warnings.extend(warnings);
     }
 }

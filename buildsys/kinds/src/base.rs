@@ -60,6 +60,20 @@ struct Built {
 }
 
 impl Packages {
+    /// The config of the image that the packages become.
+    pub(crate) fn config(&self) -> ImageConfig {
+        let mut config = ImageConfig::scratch("linux", &self.architecture);
+        config
+            .config
+            .set_env("PATH", tbuild_dockerfile::DEFAULT_PATH);
+        config.config.cmd = vec!["bash".to_owned()];
+        config.history.push(tbuild_oci::HistoryEntry {
+            created_by: Some(format!("packages of {}", self.name)),
+            ..tbuild_oci::HistoryEntry::default()
+        });
+        config
+    }
+
     fn lock_path(&self) -> PathBuf {
         self.world
             .project
@@ -268,15 +282,7 @@ impl Op for Packages {
         if !self.world.has_layer(&built.layer)? {
             return Ok(None);
         }
-        let mut config = ImageConfig::scratch("linux", &self.architecture);
-        config
-            .config
-            .set_env("PATH", tbuild_dockerfile::DEFAULT_PATH);
-        config.config.cmd = vec!["bash".to_owned()];
-        config.history.push(tbuild_oci::HistoryEntry {
-            created_by: Some(format!("packages of {}", self.name)),
-            ..tbuild_oci::HistoryEntry::default()
-        });
+        let config = self.config();
         let packages = Some(Arc::new(self.spec.clone()));
         Ok(Some(Output::new(StateValue {
             layers: vec![built.layer],

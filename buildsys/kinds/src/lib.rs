@@ -21,6 +21,7 @@ mod kept;
 mod listing;
 mod mounts;
 mod normalize;
+mod outlook;
 mod paste;
 mod pipeline_deploy;
 mod pull;

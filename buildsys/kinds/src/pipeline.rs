@@ -1,6 +1,6 @@
 //! A configuration turned into a graph of ops.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tbuild_config::{
 use tbuild_dockerfile::Platform;
 use tbuild_fetch::BaseSpec;
 use tbuild_graph::{NodeId, NodeKind};
-use tbuild_oci::Reference;
+use tbuild_oci::{ImageConfig, Reference};
 use tbuild_realise::OpError;
 use tbuild_registry::RegistryClient;
 
@@ -35,6 +35,12 @@ pub struct Pipeline<'a> {
     pub update: BTreeSet<String>,
     /// The folders and Dockerfiles that the nodes added so far read.
     pub reads: Vec<Reading>,
+    /// Whether registries may be asked for what decides the graph: the configs of images to start from.
+    pub ask: bool,
+    /// Findings about Dockerfiles that keep nothing from being built, rendered.
+    pub warnings: Vec<String>,
+    /// Configs of bases and images, as far as they are known by now.
+    configs: HashMap<NodeId, ImageConfig>,
 }
 
 impl<'a> Pipeline<'a> {
@@ -54,7 +60,19 @@ impl<'a> Pipeline<'a> {
             client,
             update: BTreeSet::new(),
             reads: Vec::new(),
+            ask: true,
+            warnings: Vec::new(),
+            configs: HashMap::new(),
         }
+    }
+
+    /// The config of the base or image at `node`, if it is known.
+    pub(crate) fn config_of(&self, node: NodeId) -> Option<ImageConfig> {
+        self.configs.get(&node).cloned()
+    }
+
+    pub(crate) fn keep(&mut self, node: NodeId, config: ImageConfig) {
+        self.configs.insert(node, config);
     }
 
     /// The node that `wanted` names, added with all that it needs.
@@ -65,7 +83,7 @@ impl<'a> Pipeline<'a> {
         let name = wanted.name.as_str();
         match wanted.kind {
             Kind::Source => self.source(graph, name),
-            Kind::Base => self.base(graph, name, &Platform::default()),
+            Kind::Base => self.base(graph, name, &Platform::default(), None),
             Kind::Image => self.image(graph, name),
             Kind::Artifact => self.artifact(graph, name),
             Kind::Chart => self.chart(graph, name),
@@ -176,17 +194,23 @@ impl<'a> Pipeline<'a> {
         self.config.bases.contains_key(name) || distribution(name).is_some()
     }
 
-    /// The image that `FROM name` starts from: an image of the project, a base, or one of a registry.
+    /// The image that `FROM name` starts from: an image of the project, a base, or one of a registry. `own` is
+    /// the stage's platform where it is not the build's.
     pub(crate) fn base(
         &mut self,
         graph: &mut Nodes,
         name: &str,
         platform: &Platform,
+        own: Option<&Platform>,
     ) -> Result<NodeId, OpError> {
         if self.config.images.contains_key(name) {
             return self.node(graph, &NodeRef::new(Kind::Image, name));
         }
-        let node = format!("base:{name}");
+        let node = match own {
+            None => format!("base:{name}"),
+            Some(own) => format!("base:{name} for {own}"),
+        };
+        let platform = own.unwrap_or(platform);
         if let Some(node) = graph.find(&node) {
             return Ok(node);
         }
@@ -197,7 +221,7 @@ impl<'a> Pipeline<'a> {
             .cloned()
             .or_else(|| distribution(name))
         else {
-            return self.pulled(graph, name, platform);
+            return self.pulled(graph, node, name, platform);
         };
         let platform = base.platform.clone().unwrap_or_else(|| platform.clone());
         let variant = Some(platform.variant.as_str()).filter(|variant| !variant.is_empty());
@@ -231,9 +255,12 @@ impl<'a> Pipeline<'a> {
             keyring,
             update: self.update.contains(&node),
         };
-        graph
+        let config = op.config();
+        let node = graph
             .add(NodeKind::Base, node, vec![], Box::new(op))
-            .map_err(|error| defect(&error))
+            .map_err(|error| defect(&error))?;
+        self.configs.insert(node, config);
+        Ok(node)
     }
 
     fn image(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
@@ -475,13 +502,13 @@ impl<'a> Pipeline<'a> {
     fn pulled(
         &mut self,
         graph: &mut Nodes,
+        node: String,
         name: &str,
         platform: &Platform,
     ) -> Result<NodeId, OpError> {
         let reference: Reference = name
             .parse()
             .map_err(|error: tbuild_oci::ReferenceError| OpError::usage(error.to_string()))?;
-        let node = format!("base:{name}");
         let op = crate::pull::Pull {
             world: Arc::clone(self.world),
             client: Arc::clone(&self.client),
@@ -494,9 +521,18 @@ impl<'a> Pipeline<'a> {
             },
             update: self.update.contains(&node),
         };
-        graph
+        // What keeps the question from being answered is the node's to tell, with all that belongs to it.
+        let ask = self.ask;
+        let found = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(op.config(ask))
+        });
+        let node = graph
             .add(NodeKind::Base, node, vec![], Box::new(op))
-            .map_err(|error| defect(&error))
+            .map_err(|error| defect(&error))?;
+        if let Ok(Some(config)) = found {
+            self.configs.insert(node, config);
+        }
+        Ok(node)
     }
 
     fn tool(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
@@ -650,12 +686,29 @@ impl Names for ImageNames<'_, '_, '_> {
         self.image.contexts.keys().cloned().collect()
     }
 
-    fn named(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
+    fn named(
+        &mut self,
+        graph: &mut Nodes,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<NodeId, OpError> {
         match self.image.contexts.get(name) {
             Some(input) => self
                 .pipeline
                 .tree(graph, &format!("image:{}/{name}", self.name), input),
-            None => self.pipeline.base(graph, name, &self.platform),
+            None => self.pipeline.base(graph, name, &self.platform, platform),
         }
+    }
+
+    fn config(&mut self, node: NodeId) -> Option<ImageConfig> {
+        self.pipeline.config_of(node)
+    }
+
+    fn keep(&mut self, node: NodeId, config: ImageConfig) {
+        self.pipeline.keep(node, config);
+    }
+
+    fn warn(&mut self, warnings: Vec<String>) {
+        self.pipeline.warnings.extend(warnings);
     }
 }

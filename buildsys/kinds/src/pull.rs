@@ -29,6 +29,9 @@ pub(crate) struct Pull {
     pub update: bool,
 }
 
+/// The store's space for the configs of images, by manifest and platform.
+const CONFIGS: &str = "image-config";
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Pulled {
     config: BlobDigest,
@@ -53,7 +56,7 @@ impl Pull {
     }
 
     /// The digest that the name stands for: as written, as locked, or as the registry says now.
-    async fn digest(&self, cx: &Context) -> Result<BlobDigest, OpError> {
+    async fn digest(&self, notice: &(dyn Fn(String) + Send + Sync)) -> Result<BlobDigest, OpError> {
         if let Some(digest) = self.reference.digest {
             return Ok(digest);
         }
@@ -84,7 +87,7 @@ impl Pull {
                 hints: Vec::new(),
             });
         }
-        cx.notice(format!("resolving {}", self.reference));
+        notice(format!("resolving {}", self.reference));
         let (client, reference) = (Arc::clone(&self.client), self.reference.clone());
         let found = driven(move |handle| {
             handle
@@ -106,6 +109,40 @@ impl Pull {
         crate::base::write(&path, &lock.to_text())?;
         Ok(digest)
     }
+
+    /// The image's config, without its layers: ONBUILD triggers and variables decide what is to be done, and so
+    /// have to be known before. From the store where it has been seen, else from the registry if `ask`.
+    pub(crate) async fn config(&self, ask: bool) -> Result<Option<ImageConfig>, OpError> {
+        if !ask && self.reference.digest.is_none() && !self.lock_path().exists() {
+            return Ok(None);
+        }
+        let digest = self.digest(&|_| ()).await?;
+        let name = format!("{digest} {}", self.platform);
+        let store = &self.world.store;
+        if let Some(known) = store.reference(CONFIGS, &name)?
+            && let Some(known) = std::str::from_utf8(&known)
+                .ok()
+                .and_then(|text| text.parse().ok())
+            && let Some(bytes) = store.read_blob(&known)?
+        {
+            return Ok(ImageConfig::from_bytes(&bytes).ok());
+        }
+        if !ask || self.world.offline {
+            return Ok(None);
+        }
+        let (client, reference) = (Arc::clone(&self.client), self.reference.with_digest(digest));
+        let platform = self.platform.clone();
+        let bytes = driven(move |handle| {
+            handle
+                .block_on(client.image_config(&reference, &platform))
+                .map_err(|error| failure(&error))
+        })
+        .await?;
+        let config = ImageConfig::from_bytes(&bytes).map_err(|error| OpError::failed(&error))?;
+        let blob = store.put_blob(&bytes)?;
+        store.set_reference(CONFIGS, &name, Some(blob.to_string().as_bytes()))?;
+        Ok(Some(config))
+    }
 }
 
 #[async_trait]
@@ -115,7 +152,7 @@ impl Op for Pull {
     }
 
     async fn prepare(&self, cx: &Context, _: &[Output]) -> Result<Prepared, OpError> {
-        let digest = self.digest(cx).await?;
+        let digest = self.digest(&|message| cx.notice(message)).await?;
         let manifest = KeyManifest::new("base.image/1")
             .text("digest", digest)
             .text("platform", &self.platform);
@@ -168,6 +205,11 @@ impl Op for Pull {
                 size: layer.size,
             })
             .collect();
+        let name = format!("{digest} {}", self.platform);
+        let config = image.config.digest.to_string();
+        self.world
+            .store
+            .set_reference(CONFIGS, &name, Some(config.as_bytes()))?;
         let pulled = Pulled {
             config: image.config.digest,
             layers,
@@ -193,12 +235,6 @@ impl Op for Pull {
             return Ok(None);
         };
         let config = ImageConfig::from_bytes(&bytes).map_err(|error| OpError::failed(&error))?;
-        if !config.config.on_build.is_empty() {
-            return Err(OpError::usage(format!(
-                "{} has ONBUILD triggers, which are not supported yet",
-                self.name
-            )));
-        }
         let state = StateValue {
             layers: pulled.layers,
             config,

@@ -8,11 +8,13 @@ use tbuild_dockerfile::{
     BaseRef, CopySource, Diagnostic, LowerOptions, Plan, Platform, Stage, ast, lower, parse,
 };
 use tbuild_graph::{Graph, GraphError, NodeId, NodeKind};
+use tbuild_oci::ImageConfig;
 use tbuild_realise::{Op, OpError};
 
 use crate::World;
 use crate::base::Scratch;
 use crate::image::Image;
+use crate::outlook::{Configs, Outlook};
 use crate::stage::StageStart;
 use crate::step::{Mounted, Step};
 
@@ -42,8 +44,19 @@ pub(crate) trait Names {
     fn context(&mut self, graph: &mut Nodes) -> Result<NodeId, OpError>;
     /// The names of the named contexts.
     fn contexts(&self) -> BTreeSet<String>;
-    /// What FROM or COPY --from of `name` takes.
-    fn named(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError>;
+    /// What FROM or COPY --from of `name` takes; `platform` if not the build's.
+    fn named(
+        &mut self,
+        graph: &mut Nodes,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<NodeId, OpError>;
+    /// The config of an image that [`Names::named`] gave, as far as it is known by now.
+    fn config(&mut self, node: NodeId) -> Option<ImageConfig>;
+    /// Keeps what will be the config of the finished image at `node`.
+    fn keep(&mut self, node: NodeId, config: ImageConfig);
+    /// Findings about the Dockerfile that do not keep it from being built, rendered.
+    fn warn(&mut self, warnings: Vec<String>);
 }
 
 /// Shows a finding about a Dockerfile as an error of the user's.
@@ -54,25 +67,55 @@ pub(crate) fn defect(error: &GraphError) -> OpError {
 }
 
 impl Recipe {
-    /// What has to be done, worked out from the text alone.
-    pub(crate) fn plan(&self, contexts: BTreeSet<String>, show: &Show) -> Result<Plan, OpError> {
-        let shown = |findings: Vec<Diagnostic>| {
-            let texts: Vec<String> = findings
-                .iter()
-                .map(|finding| show(&self.file, &self.text, finding))
-                .collect();
-            OpError::usage(texts.join("\n"))
-        };
+    /// What has to be done, worked out from the text and from the configs of the images that it starts from.
+    fn plan(
+        &self,
+        graph: &mut Nodes,
+        names: &mut dyn Names,
+        shown: &dyn Fn(Vec<Diagnostic>) -> OpError,
+    ) -> Result<(Plan, Configs), OpError> {
         let dockerfile: ast::Dockerfile = parse(&self.text).map_err(shown)?;
-        let options = LowerOptions {
+        let mut options = LowerOptions {
             target: self.target.clone(),
             build_args: self.args.clone(),
             build_platform: self.platform.clone(),
             target_platform: self.platform.clone(),
-            contexts,
+            contexts: names.contexts(),
             allow_insecure: self.allow_insecure,
+            triggers: BTreeMap::new(),
         };
-        lower(&dockerfile, &options).map_err(shown)
+        let mut configs = Configs::new();
+        loop {
+            let plan = lower(&dockerfile, &options).map_err(shown)?;
+            let mut more = false;
+            for stage in &plan.stages {
+                let BaseRef::Named(name, _) = &stage.base else {
+                    continue;
+                };
+                if configs.contains_key(&stage.index) {
+                    continue;
+                }
+                let node = names.named(graph, name, self.platform_of(stage).as_ref())?;
+                let config = names.config(node);
+                let triggers = config.iter().flat_map(|config| &config.config.on_build);
+                let triggers: Vec<String> = triggers.cloned().collect();
+                if !triggers.is_empty() {
+                    // They may need further stages, which may start from further images.
+                    options.triggers.insert(stage.index, triggers);
+                    more = true;
+                }
+                configs.insert(stage.index, config);
+            }
+            if !more {
+                return Ok((plan, configs));
+            }
+        }
+    }
+
+    /// The platform of a stage that is not the build's.
+    fn platform_of(&self, stage: &Stage) -> Option<Platform> {
+        let platform = stage.platform.as_deref().and_then(Platform::parse)?;
+        (platform != self.platform).then_some(platform)
     }
 
     /// Adds the nodes of the image; its own is the last.
@@ -83,11 +126,26 @@ impl Recipe {
         names: &mut dyn Names,
         show: &Show,
     ) -> Result<NodeId, OpError> {
-        let plan = Arc::new(self.plan(names.contexts(), show)?);
+        let rendered = |findings: &[Diagnostic]| -> Vec<String> {
+            let one = |finding| show(&self.file, &self.text, finding);
+            findings.iter().map(one).collect()
+        };
+        let shown = |findings: Vec<Diagnostic>| OpError::usage(rendered(&findings).join("\n"));
+        let (plan, configs) = self.plan(graph, names, &shown)?;
+        let plan = Arc::new(plan);
+        let outlook = Outlook::of(&plan, &configs, &self.platform);
+        if !outlook.errors.is_empty() {
+            return Err(shown(outlook.errors));
+        }
+        names.warn(rendered(&outlook.warnings));
         let mut ends: HashMap<usize, NodeId> = HashMap::new();
         let mut end = None;
         for stage in &plan.stages {
-            let node = self.stage(world, graph, names, show, &plan, stage, &ends)?;
+            let triggers = configs.get(&stage.index).map(|config| match config {
+                Some(config) => config.config.on_build.clone(),
+                None => Vec::new(),
+            });
+            let node = self.stage(world, graph, names, show, &plan, stage, &ends, triggers)?;
             ends.insert(stage.index, node);
             end = Some(node);
         }
@@ -96,14 +154,19 @@ impl Recipe {
             world: Arc::clone(world),
             labels: self.labels.clone(),
         };
-        graph
+        let node = graph
             .add(
                 NodeKind::Image,
                 format!("image:{}", self.name),
                 vec![end],
                 Box::new(image),
             )
-            .map_err(|error| defect(&error))
+            .map_err(|error| defect(&error))?;
+        if let Some(mut config) = outlook.config {
+            config.config.labels.extend(self.labels.iter().cloned());
+            names.keep(node, config);
+        }
+        Ok(node)
     }
 
     #[expect(clippy::too_many_arguments, reason = "a stage needs all of it, once")]
@@ -116,6 +179,7 @@ impl Recipe {
         plan: &Arc<Plan>,
         stage: &Stage,
         ends: &HashMap<usize, NodeId>,
+        triggers: Option<Vec<String>>,
     ) -> Result<NodeId, OpError> {
         let place = format!(
             "{}/{}",
@@ -132,12 +196,12 @@ impl Recipe {
         };
         let base = match &stage.base {
             BaseRef::Stage(index) => earlier(index)?,
-            BaseRef::Named(name, _) => names.named(graph, name)?,
+            BaseRef::Named(name, _) => {
+                names.named(graph, name, self.platform_of(stage).as_ref())?
+            }
             BaseRef::Scratch => {
-                let platform = stage
-                    .platform
-                    .as_deref()
-                    .and_then(Platform::parse)
+                let platform = self
+                    .platform_of(stage)
                     .unwrap_or_else(|| self.platform.clone());
                 let scratch = Scratch {
                     os: platform.os,
@@ -151,6 +215,11 @@ impl Recipe {
         };
         let start = StageStart {
             plan: Arc::clone(plan),
+            base: match &stage.base {
+                BaseRef::Named(name, _) => name.clone(),
+                BaseRef::Scratch | BaseRef::Stage(_) => place.clone(),
+            },
+            triggers,
         };
         let mut at = graph
             .add(
@@ -176,7 +245,7 @@ impl Recipe {
                     }
                     CopySource::Named(name) => {
                         from.clone_from(name);
-                        inputs.push(names.named(graph, name)?);
+                        inputs.push(names.named(graph, name, None)?);
                     }
                 }
             }
@@ -191,7 +260,7 @@ impl Recipe {
                 let (node, what) = match source {
                     CopySource::Context => (names.context(graph)?, "the build context".to_owned()),
                     CopySource::Stage(index) => (earlier(index)?, format!("stage {index}")),
-                    CopySource::Named(name) => (names.named(graph, name)?, name.clone()),
+                    CopySource::Named(name) => (names.named(graph, name, None)?, name.clone()),
                 };
                 mounted.push(Mounted {
                     source: source.clone(),

@@ -14,6 +14,29 @@ use crate::{ImageValue, StateValue};
 /// A stage's start. Its input: the state of a base, an image, or the stage that it continues.
 pub(crate) struct StageStart {
     pub plan: Arc<Plan>,
+    /// What FROM names.
+    pub base: String,
+    /// The base's ONBUILD triggers, which the stage begins with; none where an earlier stage is the base.
+    pub triggers: Option<Vec<String>>,
+}
+
+/// The variables at the start of a stage whose base is an image of this config, which gets what it lacks and
+/// loses its ONBUILD triggers: they are the stage's steps now.
+pub(crate) fn begin(plan: &Plan, config: &mut ImageConfig) -> Scope {
+    let runtime = &mut config.config;
+    let base = BaseConfig {
+        env: environment(&runtime.env).into_iter().collect(),
+        workdir: runtime.working_dir.clone(),
+        shell: runtime.shell.clone(),
+    };
+    let scope = Scope::new(plan, &base);
+    if runtime.env_value("PATH").is_none()
+        && let Some(path) = scope.env().get("PATH")
+    {
+        runtime.set_env("PATH", path);
+    }
+    runtime.on_build.clear();
+    scope
 }
 
 #[async_trait]
@@ -28,21 +51,19 @@ impl Op for StageStart {
             None => StateValue::clone(&*input::<StateValue>(inputs, 0)?),
         };
         let scope = if let Some(scope) = state.scope.take() {
+            state.config.config.on_build.clear();
             scope.child()
         } else {
-            let runtime = &mut state.config.config;
-            let base = BaseConfig {
-                env: environment(&runtime.env).into_iter().collect(),
-                workdir: runtime.working_dir.clone(),
-                shell: runtime.shell.clone(),
-            };
-            let scope = Scope::new(&self.plan, &base);
-            if runtime.env_value("PATH").is_none()
-                && let Some(path) = scope.env().get("PATH")
-            {
-                runtime.set_env("PATH", path);
+            // A base that no one could be asked about when the graph was made.
+            let planned = self.triggers.as_deref().unwrap_or_default();
+            if planned != state.config.config.on_build {
+                return Err(OpError::failed_text(format!(
+                    "{} has ONBUILD triggers that were not known when the build was planned",
+                    self.base
+                ))
+                .hint("run it again: now they are"));
             }
-            scope
+            begin(&self.plan, &mut state.config)
         };
         state.scope = Some(scope);
         Ok(Prepared::Ready(Output::new(state)))
@@ -85,6 +106,7 @@ pub(crate) fn apply(config: &mut ImageConfig, instruction: &Concrete) {
         Concrete::Shell(shell) => runtime.shell.clone_from(shell),
         Concrete::StopSignal(signal) => runtime.stop_signal = Some(signal.clone()),
         Concrete::Maintainer(author) => config.author = Some(author.clone()),
+        Concrete::Onbuild(trigger) => runtime.on_build.push(trigger.clone()),
         Concrete::Arg(_) | Concrete::Run(_) | Concrete::Copy(_) => {}
     }
 }

@@ -87,11 +87,14 @@ impl Step {
     ) -> StateValue {
         crate::stage::apply(&mut next.config, concrete);
         next.layers.extend(layer);
-        next.config.history.push(HistoryEntry {
-            created_by: Some(self.instruction.text.clone()),
-            empty_layer: layer.is_none(),
-            ..HistoryEntry::default()
-        });
+        // As with BuildKit, ONBUILD leaves no trace in the history.
+        if !matches!(concrete, Concrete::Onbuild(_)) {
+            next.config.history.push(HistoryEntry {
+                created_by: Some(self.instruction.text.clone()),
+                empty_layer: layer.is_none(),
+                ..HistoryEntry::default()
+            });
+        }
         next
     }
 

@@ -214,6 +214,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
             targets.push(pipeline.push_as(&mut graph, image, &format!("build {number}"), tag)?);
         }
     }
+    engine.warn(&pipeline.warnings);
     drop(pipeline);
     let outcome = engine.realise(Arc::new(graph), &targets).await?;
     if global.dry_run {

@@ -39,6 +39,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let mut graph = Nodes::new();
     let mut targets = Vec::new();
     let mut pipeline = engine.pipeline();
+    pipeline.ask = false;
     for name in &wanted {
         targets.push(pipeline.node(&mut graph, name)?);
     }

@@ -53,6 +53,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         }
     }
     pipeline.finish(&mut graph)?;
+    engine.warn(&pipeline.warnings);
     drop(pipeline);
     let targets: Vec<_> = images.iter().chain(&pushes).copied().collect();
     let outcome = engine.realise(Arc::new(graph), &targets).await?;

@@ -72,6 +72,7 @@ pub async fn realise(engine: &Engine, wanted: &[NodeRef]) -> Result<Outcome, Cli
             targets.push(pipeline.node(&mut graph, name)?);
         }
         pipeline.finish(&mut graph)?;
+        engine.warn(&pipeline.warnings);
     }
     engine.realise(Arc::new(graph), &targets).await
 }

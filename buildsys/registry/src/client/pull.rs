@@ -74,6 +74,16 @@ pub struct PulledLayer {
     pub size: u64,
 }
 
+/// An image of which manifest and config have been read.
+struct Found {
+    named: Descriptor,
+    descriptor: Descriptor,
+    bytes: Vec<u8>,
+    manifest: Manifest,
+    config_bytes: Vec<u8>,
+    image: ImageConfig,
+}
+
 impl RegistryClient {
     /// Pulls an image into `store`: manifest and config as they are, each layer decompressed and checked
     /// against the config's diff IDs. Layers that the store has are not fetched.
@@ -83,14 +93,66 @@ impl RegistryClient {
         store: Arc<dyn Store>,
         options: &PullOptions,
     ) -> Result<PulledImage, RegistryError> {
+        let found = self.find_image(reference, &options.platform).await?;
+        let Found {
+            named,
+            descriptor,
+            bytes,
+            manifest,
+            config_bytes,
+            image,
+        } = found;
+        let (layers, diff_ids) = (manifest.layers.len(), image.rootfs.diff_ids.len());
+        if layers != diff_ids {
+            return Err(RegistryError::NotAnImage {
+                reference: reference.to_string(),
+                why: format!("it has {layers} layers but {diff_ids} diff IDs"),
+            });
+        }
+        let wanted: Vec<(Descriptor, DiffId)> = manifest
+            .layers
+            .iter()
+            .cloned()
+            .zip(image.rootfs.diff_ids.iter().copied())
+            .collect();
+        let layers = self.layers(reference, &store, wanted, options).await?;
+        let kept = Arc::clone(&store);
+        blocking(move || {
+            kept.put_blob(&config_bytes)?;
+            kept.put_blob(&bytes)?;
+            Ok(())
+        })
+        .await?;
+        Ok(PulledImage {
+            named,
+            manifest: descriptor,
+            config: manifest.config,
+            image,
+            layers,
+        })
+    }
+
+    /// The bytes of an image's config, and nothing else of the image.
+    pub async fn image_config(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Vec<u8>, RegistryError> {
+        Ok(self.find_image(reference, platform).await?.config_bytes)
+    }
+
+    /// Manifest and config of an image, checked.
+    async fn find_image(
+        &self,
+        reference: &Reference,
+        wanted: &Platform,
+    ) -> Result<Found, RegistryError> {
         let bad = |why: String| RegistryError::NotAnImage {
             reference: reference.to_string(),
             why,
         };
         let (named, bytes) = self.get_manifest(reference).await?;
-        let (descriptor, bytes) = self
-            .resolve(reference, &named, bytes, &options.platform)
-            .await?;
+        let (descriptor, bytes) = self.resolve(reference, &named, bytes, wanted).await?;
         if !matches!(
             descriptor.media_type.as_str(),
             media_type::MANIFEST | media_type::DOCKER_MANIFEST
@@ -115,33 +177,14 @@ impl RegistryClient {
         let config_bytes = self.small_blob(reference, config).await?;
         let image = ImageConfig::from_bytes(&config_bytes)
             .map_err(|error| bad(format!("its config is malformed: {error}")))?;
-        check_platform(reference, &image, &options.platform)?;
-        let (layers, diff_ids) = (manifest.layers.len(), image.rootfs.diff_ids.len());
-        if layers != diff_ids {
-            return Err(bad(format!(
-                "it has {layers} layers but {diff_ids} diff IDs"
-            )));
-        }
-        let wanted: Vec<(Descriptor, DiffId)> = manifest
-            .layers
-            .iter()
-            .cloned()
-            .zip(image.rootfs.diff_ids.iter().copied())
-            .collect();
-        let layers = self.layers(reference, &store, wanted, options).await?;
-        let kept = Arc::clone(&store);
-        blocking(move || {
-            kept.put_blob(&config_bytes)?;
-            kept.put_blob(&bytes)?;
-            Ok(())
-        })
-        .await?;
-        Ok(PulledImage {
+        check_platform(reference, &image, wanted)?;
+        Ok(Found {
             named,
-            manifest: descriptor,
-            config: manifest.config,
+            descriptor,
+            bytes,
+            manifest,
+            config_bytes,
             image,
-            layers,
         })
     }
 

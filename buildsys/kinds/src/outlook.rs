@@ -1,0 +1,90 @@
+//! What the stages of a plan come to but for their files, before anything runs: the image's config, and every
+//! finding that variables and configs lead to.
+
+use std::collections::HashMap;
+
+use tbuild_dockerfile::{BaseRef, Diagnostic, Plan, Platform, Scope};
+use tbuild_oci::ImageConfig;
+
+use crate::stage::{apply, begin};
+
+/// Configs of the images that stages start from, by the stage's number; none where nobody could be asked.
+pub(crate) type Configs = HashMap<usize, Option<ImageConfig>>;
+
+/// The outlook of a plan.
+#[derive(Debug, Default)]
+pub(crate) struct Outlook {
+    /// What keeps it from being built.
+    pub errors: Vec<Diagnostic>,
+    /// What does not.
+    pub warnings: Vec<Diagnostic>,
+    /// The config of the last stage, without layers and history; none if a base's is not known.
+    pub config: Option<ImageConfig>,
+}
+
+/// Where a stage has come to.
+#[derive(Clone)]
+struct End {
+    config: ImageConfig,
+    scope: Scope,
+    /// Whether all that it starts from is known.
+    known: bool,
+}
+
+impl Outlook {
+    /// Goes through all stages of a plan.
+    pub fn of(plan: &Plan, configs: &Configs, platform: &Platform) -> Self {
+        let mut outlook = Self {
+            warnings: plan.warnings.clone(),
+            ..Self::default()
+        };
+        let mut ends: HashMap<usize, End> = HashMap::new();
+        let mut last = None;
+        for stage in &plan.stages {
+            let mut end = match &stage.base {
+                BaseRef::Stage(index) => match ends.get(index) {
+                    Some(end) => {
+                        let mut end = End {
+                            scope: end.scope.child(),
+                            ..end.clone()
+                        };
+                        end.config.config.on_build.clear();
+                        end
+                    }
+                    None => continue,
+                },
+                BaseRef::Scratch | BaseRef::Named(..) => {
+                    let found = configs.get(&stage.index).cloned().flatten();
+                    let known = found.is_some() || stage.base == BaseRef::Scratch;
+                    let scratch = || ImageConfig::scratch(&platform.os, &platform.architecture);
+                    let mut config = found.unwrap_or_else(scratch);
+                    let scope = begin(plan, &mut config);
+                    End {
+                        config,
+                        scope,
+                        known,
+                    }
+                }
+            };
+            for step in &stage.steps {
+                match step.resolve(&mut end.scope) {
+                    Ok(concrete) => apply(&mut end.config, &concrete),
+                    // What an unknown base may set cannot be missed.
+                    Err(error) if end.known => outlook.errors.push(error),
+                    Err(_) => {}
+                }
+            }
+            let needs_base = |code: &str| matches!(code, "UndefinedVar" | "JSONArgsRecommended");
+            let found = end.scope.take_warnings().into_iter();
+            outlook
+                .warnings
+                .extend(found.filter(|warning| end.known || !needs_base(warning.code)));
+            last = Some(stage.index);
+            ends.insert(stage.index, end);
+        }
+        outlook.warnings.sort_by_key(|warning| warning.span);
+        let end = last.and_then(|index| ends.remove(&index));
+        outlook.config = end.filter(|end| end.known).map(|end| end.config);
+        outlook
+    }
+}
