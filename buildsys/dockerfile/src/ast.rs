@@ -1,6 +1,6 @@
 //! What a Dockerfile says, instruction by instruction, nothing expanded.
 
-use crate::{Diagnostic, Normalizer, Span};
+use crate::{Checks, Diagnostic, Normalizer, Span};
 
 /// A parsed Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Dockerfile {
     pub instructions: Vec<Instruction>,
     /// What is odd and still builds.
     pub warnings: Vec<Diagnostic>,
+    /// What `# check=` says for the whole file.
+    pub checks: Checks,
 }
 
 /// A parser directive: `# name=value` on a line before anything else.
@@ -48,6 +50,8 @@ pub struct Instruction {
     pub kind: Kind,
     /// What is put right in its layer, sorted; of RUN alone.
     pub normalize: Vec<Normalizer>,
+    /// The rules that are checked here: the file's, and those of the comments right above.
+    pub checks: Checks,
 }
 
 /// What an instruction says.

@@ -15,7 +15,8 @@ pub enum Concrete {
     Env(Vec<(String, String)>),
     /// LABEL, in order.
     Label(Vec<(String, String)>),
-    /// WORKDIR: an absolute path without `.`, `..` or trailing slash. The folder is made where it is missing.
+    /// WORKDIR: an absolute path, as the config says it. The folder that it comes to ([`crate::clean_path`]) is
+    /// made where it is missing.
     Workdir(String),
     /// USER, as written: `user[:group]` by name or number.
     User(String),

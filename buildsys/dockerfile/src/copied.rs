@@ -76,7 +76,7 @@ impl<'a> Copied<'a> {
             .collect::<Result<Vec<_>, _>>()?;
         let dest = scope.word(self.dest)?;
         let folder = dest.is_empty() || dest.ends_with('/') || dest == "." || dest.ends_with("/.");
-        let mut dest = clean_path(scope.workdir(), &dest);
+        let mut dest = clean_path(&clean_path("/", scope.workdir()), &dest);
         if folder && !dest.ends_with('/') {
             dest.push('/');
         }

@@ -106,6 +106,10 @@ impl<'a> Statement<'a> {
         }
     }
 
+    fn text_of_rest(&self) -> &str {
+        &self.line.text[self.rest.clone()]
+    }
+
     fn whole_rest(&self) -> Word {
         self.word(self.rest.clone())
     }
@@ -153,12 +157,17 @@ impl<'a> Statement<'a> {
         }
         let before = errors.len();
         let allowed = allowed_flags(&keyword);
-        let flags = Flags::check(&keyword, std::mem::take(&mut self.flags), allowed, errors);
+        let mut given = std::mem::take(&mut self.flags);
+        if keyword == "HEALTHCHECK" && self.text_of_rest().eq_ignore_ascii_case("NONE") {
+            // As with BuildKit, nobody looks at them.
+            given.clear();
+        }
+        let flags = Flags::check(&keyword, given, allowed, errors);
         let result = match keyword.as_str() {
             "FROM" => self.from(flags, warnings),
             "ARG" => self.arg(),
-            "ENV" => self.pairs(warnings).map(Kind::Env),
-            "LABEL" => self.pairs(warnings).map(Kind::Label),
+            "ENV" => self.pairs().map(Kind::Env),
+            "LABEL" => self.pairs().map(Kind::Label),
             "COPY" => self.copy(flags, &heredocs),
             "ADD" => self.add(flags, &heredocs),
             "RUN" => self.run(flags, heredocs),
@@ -281,7 +290,7 @@ impl<'a> Statement<'a> {
         Ok(Kind::Arg(definitions))
     }
 
-    fn pairs(&self, warnings: &mut Vec<Diagnostic>) -> Result<Vec<Pair>, Diagnostic> {
+    fn pairs(&self) -> Result<Vec<Pair>, Diagnostic> {
         let (text, keyword) = (&self.line.text, &self.keyword);
         let words = split_quoted(text, self.rest.clone(), self.escape);
         let Some(first) = words.first() else {
@@ -293,11 +302,6 @@ impl<'a> Statement<'a> {
                     .error(format!("{keyword} {} has no value", &text[first.clone()]))
                     .with_hint(format!("write {keyword} {}=VALUE", &text[first.clone()])));
             };
-            let message = format!("{keyword} key value is the old form");
-            warnings.push(
-                Diagnostic::warning("LegacyKeyValueFormat", self.line.whole(), message)
-                    .with_hint(format!("write {keyword} {}=…", &text[key.clone()])),
-            );
             return Ok(vec![Pair {
                 key: self.word(key),
                 value: self.word(value),
@@ -412,9 +416,6 @@ impl<'a> Statement<'a> {
 
     fn run(&self, mut flags: Flags, heredocs: Vec<Heredoc>) -> Result<Kind, Diagnostic> {
         let command = self.command(self.rest.clone())?;
-        if matches!(&command.form, CommandForm::Shell(line) if line.is_empty()) {
-            return Err(self.error("RUN needs a command"));
-        }
         Ok(Kind::Run(Run {
             mounts: flags.take_all("mount"),
             network: flags.take("network"),
@@ -552,19 +553,53 @@ impl<'a> Statement<'a> {
         }
     }
 
+    /// What is wrong with the form of a trigger's arguments. All else is told by the build that it is run in.
+    fn check_trigger(&self) -> Result<(), Diagnostic> {
+        let Some(line) = self.trigger() else {
+            return Ok(());
+        };
+        let inner = Statement::split(&line, self.escape);
+        let misformed = match inner.keyword.as_str() {
+            "ENV" | "LABEL" => {
+                let words = split_quoted(&line.text, inner.rest.clone(), self.escape);
+                let named = |range: &Range<usize>| line.text[range.clone()].contains('=');
+                match words.first() {
+                    None => false,
+                    Some(first) if named(first) => !words.iter().all(named),
+                    Some(_) => split_first(&line.text, inner.rest.clone()).1.is_none(),
+                }
+            }
+            "RUN" | "CMD" | "ENTRYPOINT" | "SHELL" | "COPY" | "ADD" | "VOLUME" => {
+                matches!(inner.json(inner.rest.clone()), Json::OtherValues)
+            }
+            "HEALTHCHECK" => split_first(&line.text, inner.rest.clone())
+                .1
+                .is_some_and(|rest| matches!(inner.json(rest), Json::OtherValues)),
+            _ => false,
+        };
+        if misformed {
+            let message = format!("the arguments of {} are not of its form", inner.keyword);
+            return Err(Diagnostic::error(
+                "InvalidInstruction",
+                self.line.span(self.rest.clone()),
+                message,
+            ));
+        }
+        Ok(())
+    }
+
     fn onbuild(&self, heredocs: &[Heredoc]) -> Result<Kind, Diagnostic> {
         let word = self.one()?;
         let trigger = split_first(&self.line.text, self.rest.clone()).0;
-        match self.line.text[trigger].to_uppercase().as_str() {
-            keyword @ ("ONBUILD" | "FROM" | "MAINTAINER") => {
-                return Err(Diagnostic::error(
-                    "InvalidInstruction",
-                    word.span,
-                    format!("ONBUILD {keyword} is not allowed"),
-                ));
-            }
-            _ => {}
+        let keyword = self.line.text[trigger].to_uppercase();
+        if matches!(keyword.as_str(), "ONBUILD" | "FROM" | "MAINTAINER") {
+            return Err(Diagnostic::error(
+                "InvalidInstruction",
+                word.span,
+                format!("ONBUILD {keyword} is not allowed"),
+            ));
         }
+        self.check_trigger()?;
         // White space at the end of the line stays: an image keeps the text as it was written.
         let mut text = self.line.text[self.rest.start..].to_owned();
         for heredoc in heredocs {

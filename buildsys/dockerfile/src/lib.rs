@@ -7,10 +7,12 @@
 //! This crate does not know files, registries or how anything is run.
 
 pub mod ast;
+mod checks;
 mod chmod;
 mod concrete;
 mod copied;
 mod diagnostic;
+mod directive;
 mod duration;
 mod expand;
 mod flags;
@@ -29,6 +31,7 @@ mod parse;
 mod pattern;
 mod plan;
 mod ports;
+mod reference;
 mod refuse;
 mod remote;
 mod resolve;
@@ -40,6 +43,7 @@ mod suggest;
 mod values;
 mod words;
 
+pub use checks::Checks;
 pub use chmod::Chmod;
 pub use concrete::{
     ChmodText, Concrete, ConcreteCopy, ConcreteHealthcheck, ConcreteRun, InlineFile, PathSource,
@@ -54,12 +58,13 @@ pub use lower::{LowerOptions, Platform, lower};
 pub use mount::{BindMount, CacheMount, ConcreteMount, MountOwner, SecretMount, Sharing, SshMount};
 pub use normalize::Normalizer;
 pub use parse::parse;
-pub use plan::{BaseRef, Checks, CopySource, NamedRef, Plan, Stage, Step};
+pub use plan::{BaseRef, CopySource, NamedRef, Plan, Stage, Step};
 pub use remote::{GitRemote, Remote, RemoteError};
 pub use scope::{BaseConfig, DEFAULT_PATH, Scope};
 pub use size::parse_size;
 pub use span::{Span, line_column};
 pub use suggest::suggest;
+pub use values::clean_path;
 
 #[cfg(test)]
 mod tests;

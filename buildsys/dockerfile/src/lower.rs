@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::{Dockerfile, Instruction, Kind, Word};
 use crate::expand::expand;
-use crate::parse::parse_trigger;
-use crate::plan::Checks;
+use crate::parse::{check_front_end, parse_trigger};
 use crate::suggest::suggest;
 use crate::{
-    BaseRef, CopySource, Diagnostic, NamedRef, Origin, Plan, Severity, Span, Stage, Step, lint,
-    mount, refuse, run,
+    BaseRef, CopySource, Diagnostic, Expansion, NamedRef, Origin, Plan, Span, Stage, Step, lint,
+    mount, reference, refuse, run,
 };
 
 /// What is to be built, and with what.
@@ -30,6 +29,8 @@ pub struct LowerOptions {
     /// ONBUILD triggers of the images that stages start from, by the stage's number. Those of earlier stages
     /// need not be given.
     pub triggers: BTreeMap<usize, Vec<String>>,
+    /// Whether the plan has all stages, not only those that the target needs: to check them.
+    pub all_stages: bool,
 }
 
 /// A platform as `os/architecture[/variant]`.
@@ -54,7 +55,8 @@ impl Default for Platform {
 }
 
 impl Platform {
-    /// Reads `os/architecture[/variant]`.
+    /// Reads `os/architecture[/variant]`, or one of the first two alone, as containerd's platforms do: the usual
+    /// other names of architectures are understood, and variants that mean the default are left out.
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split('/').collect();
         let valid = |part: &&str| {
@@ -63,15 +65,106 @@ impl Platform {
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
         };
-        if !(2..=3).contains(&parts.len()) || !parts.iter().all(valid) {
+        if parts.len() > 3 || !parts.iter().all(valid) {
             return None;
         }
-        Some(Self {
-            os: parts[0].to_owned(),
-            architecture: parts[1].to_owned(),
-            variant: parts.get(2).copied().unwrap_or_default().to_owned(),
-        })
+        let os = |text: &str| match text.to_ascii_lowercase().as_str() {
+            "macos" => "darwin".to_owned(),
+            os => os.to_owned(),
+        };
+        let platform = |os: String, (architecture, variant): (String, String)| Self {
+            os,
+            architecture,
+            variant,
+        };
+        match parts.as_slice() {
+            [one] if OSES.contains(&os(one).as_str()) => Some(platform(
+                os(one),
+                (Self::default().architecture, String::new()),
+            )),
+            [one] => {
+                let named = normal(one, "");
+                ARCHITECTURES
+                    .contains(&named.0.as_str())
+                    .then(|| platform(Self::default().os, named))
+            }
+            [first, architecture] => Some(platform(os(first), normal(architecture, ""))),
+            [first, architecture, variant] => {
+                Some(platform(os(first), normal(architecture, variant)))
+            }
+            _ => None,
+        }
     }
+}
+
+/// Operating systems that may stand alone.
+const OSES: [&str; 17] = [
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "hurd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "nacl",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "windows",
+    "zos",
+];
+/// Architectures that may stand alone.
+const ARCHITECTURES: [&str; 24] = [
+    "386",
+    "amd64",
+    "amd64p32",
+    "arm",
+    "arm64",
+    "arm64be",
+    "armbe",
+    "loong64",
+    "mips",
+    "mips64",
+    "mips64le",
+    "mips64p32",
+    "mips64p32le",
+    "mipsle",
+    "ppc",
+    "ppc64",
+    "ppc64le",
+    "riscv",
+    "riscv64",
+    "s390",
+    "s390x",
+    "sparc",
+    "sparc64",
+    "wasm",
+];
+
+/// An architecture and its variant by their usual names.
+fn normal(architecture: &str, variant: &str) -> (String, String) {
+    let (architecture, variant) = (
+        architecture.to_ascii_lowercase(),
+        variant.to_ascii_lowercase(),
+    );
+    let (architecture, variant) = match (architecture.as_str(), variant.as_str()) {
+        ("i386", _) => ("386", ""),
+        ("x86_64" | "x86-64" | "amd64", "v1") => ("amd64", ""),
+        ("x86_64" | "x86-64", variant) => ("amd64", variant),
+        ("aarch64" | "arm64", "8" | "v8" | "v8.0") => ("arm64", ""),
+        ("aarch64" | "arm64", "9" | "9.0" | "v9.0") => ("arm64", "v9"),
+        ("aarch64", variant) => ("arm64", variant),
+        ("armhf", _) | ("arm", "" | "7") => ("arm", "v7"),
+        ("armel", _) | ("arm", "6") => ("arm", "v6"),
+        ("arm", "5") => ("arm", "v5"),
+        ("arm", "8") => ("arm", "v8"),
+        same => same,
+    };
+    (architecture.to_owned(), variant.to_owned())
 }
 
 impl std::fmt::Display for Platform {
@@ -88,17 +181,11 @@ impl std::fmt::Display for Platform {
 /// Works out which stages the target needs and what each starts from. Instructions and flags that are not
 /// supported are errors in the stages that are needed.
 pub fn lower(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Plan, Vec<Diagnostic>> {
-    let checks = dockerfile
-        .directives
-        .iter()
-        .find(|directive| directive.name == "check");
-    let checks = checks
-        .map(|directive| Checks::parse(&directive.value.text))
-        .unwrap_or_default();
     let mut lowering = Lowering {
         dockerfile,
         options,
         globals: platform_args(dockerfile, options),
+        declared: BTreeSet::new(),
         errors: Vec::new(),
         warnings: dockerfile.warnings.clone(),
     };
@@ -107,7 +194,7 @@ pub fn lower(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Plan, Ve
     if let Some(target) = target {
         let needed = needed(&drafts, target);
         for (index, draft) in drafts.into_iter().enumerate() {
-            if needed.contains(&index) {
+            if options.all_stages || needed.contains(&index) {
                 lowering.errors.extend(draft.problems);
                 if !options.allow_insecure {
                     lowering.errors.extend(run::insecure(&draft.stage));
@@ -117,18 +204,9 @@ pub fn lower(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Plan, Ve
         }
     }
     lowering.warnings.extend(lint::check(dockerfile));
-    let (mut errors, mut warnings) = (lowering.errors, Vec::new());
-    for warning in lowering
-        .warnings
-        .into_iter()
-        .filter_map(|warning| checks.apply(warning))
-    {
-        if warning.severity == Severity::Error {
-            errors.push(warning);
-        } else {
-            warnings.push(warning);
-        }
-    }
+    lowering.check_defaults();
+    lowering.check_front_end();
+    let (mut errors, mut warnings) = (lowering.errors, lowering.warnings);
     if !errors.is_empty() {
         errors.sort_by_key(|error| error.span);
         return Err(errors);
@@ -140,7 +218,7 @@ pub fn lower(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Plan, Ve
         globals: lowering.globals,
         build_args: options.build_args.clone(),
         warnings,
-        checks,
+        checks: dockerfile.checks.clone(),
     })
 }
 
@@ -154,6 +232,8 @@ struct Lowering<'a> {
     dockerfile: &'a Dockerfile,
     options: &'a LowerOptions,
     globals: BTreeMap<String, String>,
+    /// ARGs before the first FROM, with or without a value.
+    declared: BTreeSet<String>,
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
 }
@@ -192,6 +272,60 @@ impl Lowering<'_> {
         (drafts, target)
     }
 
+    /// Base names that are none if no build argument is given.
+    fn check_defaults(&mut self) {
+        let bare = LowerOptions {
+            build_args: BTreeMap::new(),
+            ..self.options.clone()
+        };
+        let mut lowering = Lowering {
+            dockerfile: self.dockerfile,
+            options: &bare,
+            // Predefined ones may be overridden all the same.
+            globals: platform_args(self.dockerfile, self.options),
+            declared: BTreeSet::new(),
+            errors: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let mut in_stage = false;
+        for instruction in &self.dockerfile.instructions {
+            let Kind::From(from) = &instruction.kind else {
+                if !in_stage {
+                    lowering.global_args(instruction);
+                }
+                continue;
+            };
+            in_stage = true;
+            let image = lowering.expand_global(&from.image, None);
+            let Some(image) = image.filter(|_| lowering.errors.is_empty()) else {
+                return;
+            };
+            if !reference::is_valid(&image.text) {
+                let message = format!(
+                    "without build arguments, {} comes to {:?}, which names no image",
+                    from.image.text, image.text
+                );
+                let warning =
+                    Diagnostic::warning("InvalidDefaultArgInFrom", from.image.span, message);
+                self.dockerfile.checks.push(&mut self.warnings, warning);
+            }
+        }
+    }
+
+    /// `--build-arg BUILDKIT_SYNTAX` names a front end as `# syntax=` does.
+    fn check_front_end(&mut self) {
+        const NAME: &str = "BUILDKIT_SYNTAX";
+        let Some(given) = self.options.build_args.get(NAME) else {
+            return;
+        };
+        if let Err(error) = check_front_end(given, Span::new(0, given.len())) {
+            self.errors.push(error.in_text(Origin {
+                name: format!("--build-arg {NAME}"),
+                text: given.clone(),
+            }));
+        }
+    }
+
     /// What the stage starts from has a say in it: its ONBUILD triggers come first.
     fn add_triggers(&self, draft: &mut Draft, drafts: &[Draft], names: &[Option<&str>]) {
         let (of, triggers) = match &draft.stage.base {
@@ -225,6 +359,7 @@ impl Lowering<'_> {
                     let instruction = Instruction {
                         span: draft.stage.span,
                         line: draft.stage.line,
+                        checks: self.dockerfile.checks.clone(),
                         ..instruction
                     };
                     add_step(draft, &instruction, names, Some(&origin));
@@ -254,9 +389,10 @@ impl Lowering<'_> {
         };
         for definition in definitions {
             let name = definition.name.text.clone();
+            self.declared.insert(name.clone());
             let value = match (self.options.build_args.get(&name), &definition.default) {
                 (Some(given), _) => Some(given.clone()),
-                (None, Some(default)) => self.expand_global(default, false),
+                (None, Some(default)) => self.expand_global(default, None).map(|got| got.text),
                 (None, None) => None,
             };
             if let Some(value) = value {
@@ -265,23 +401,26 @@ impl Lowering<'_> {
         }
     }
 
-    /// Expands a word by the ARGs before the first FROM.
-    fn expand_global(&mut self, word: &Word, in_from: bool) -> Option<String> {
+    /// Expands a word by the ARGs before the first FROM; `from` is the FROM that it is part of.
+    fn expand_global(&mut self, word: &Word, from: Option<&Instruction>) -> Option<Expansion> {
         match expand(&word.text, self.dockerfile.escape, |name| {
             self.globals.get(name).cloned()
         }) {
             Ok(expansion) => {
-                for name in expansion.undefined.iter().filter(|_| in_from) {
+                let known = || self.globals.keys().chain(&self.declared);
+                for name in &expansion.undefined {
+                    let Some(from) = from.filter(|_| known().all(|known| known != name)) else {
+                        continue;
+                    };
                     let message =
                         format!("FROM uses ${name}, which no ARG before the first FROM declares");
-                    let near = suggest(name, self.globals.keys().map(String::as_str))
-                        .map(|near| format!("${near}"));
-                    self.warnings.push(
-                        Diagnostic::warning("UndefinedArgInFrom", word.span, message)
-                            .did_you_mean(near.as_deref()),
-                    );
+                    let near =
+                        suggest(name, known().map(String::as_str)).map(|near| format!("${near}"));
+                    let warning = Diagnostic::warning("UndefinedArgInFrom", word.span, message);
+                    from.checks
+                        .push(&mut self.warnings, warning.did_you_mean(near.as_deref()));
                 }
-                Some(expansion.text)
+                Some(expansion)
             }
             Err(error) => {
                 self.errors
@@ -300,24 +439,31 @@ impl Lowering<'_> {
         let Kind::From(from) = &instruction.kind else {
             return None;
         };
-        let image = self.expand_global(&from.image, true)?;
+        let image = self.expand_global(&from.image, Some(instruction))?.text;
         if image.is_empty() {
             let message = format!("base name {} is empty", from.image.text);
             self.errors
                 .push(Diagnostic::error("EmptyBaseName", from.image.span, message));
             return None;
         }
-        let platform = match &from.platform {
+        let platform = match from.platform.as_ref().filter(|word| !word.text.is_empty()) {
             None => None,
             Some(word) => {
-                let platform = self.expand_global(word, true)?;
-                if Platform::parse(&platform).is_none() {
-                    let message = format!("platform {platform:?} is not os/architecture[/variant]");
+                let expansion = self.expand_global(word, Some(instruction))?;
+                let Some(platform) = Platform::parse(&expansion.text) else {
+                    let message = format!(
+                        "platform {:?} is not os/architecture[/variant]",
+                        expansion.text
+                    );
                     self.errors
                         .push(Diagnostic::error("InvalidPlatform", word.span, message));
                     return None;
+                };
+                let target = self.globals.get("TARGETPLATFORM");
+                if let Some(warning) = lint::platform(from, &expansion, &platform, target) {
+                    instruction.checks.push(&mut self.warnings, warning);
                 }
-                Some(platform)
+                Some(platform.to_string())
             }
         };
         let name = from.name.as_ref().map(|name| name.text.clone());
@@ -326,10 +472,27 @@ impl Lowering<'_> {
                 BaseRef::Named(name.clone(), from.image.span)
             }
             _ if image == "scratch" => BaseRef::Scratch,
-            _ => match earlier_stage(&image, index, names) {
-                Some(stage) => BaseRef::Stage(stage),
-                None => BaseRef::Named(image, from.image.span),
-            },
+            // Unlike --from and --target, FROM knows stages by their lower-case names alone.
+            _ => {
+                match earlier_stage(&image, index, names).filter(|_| image == image.to_lowercase())
+                {
+                    Some(stage) => BaseRef::Stage(stage),
+                    None if !reference::is_valid(&image) => {
+                        let message =
+                            format!("{image:?} is no stage, and cannot be the name of an image");
+                        let error = Diagnostic::error("InvalidBaseName", from.image.span, message);
+                        let undeclared = self.warnings.iter().rfind(|warning| {
+                            warning.code == "UndefinedArgInFrom" && warning.span == from.image.span
+                        });
+                        self.errors.push(match undeclared {
+                            Some(warning) => error.with_hint(warning.to_string()),
+                            None => error,
+                        });
+                        return None;
+                    }
+                    None => BaseRef::Named(image, from.image.span),
+                }
+            }
         };
         let mut stage = Stage {
             index,
@@ -454,6 +617,7 @@ fn add_step(
         normalize: instruction.normalize.clone(),
         mount_from,
         trigger: trigger.cloned(),
+        checks: instruction.checks.clone(),
     });
 }
 
@@ -526,13 +690,16 @@ fn copy_source(
     if names[index..].contains(&Some(lower.as_str())) {
         return Err(too_late(&format!("stage {name}")));
     }
-    match name.parse::<usize>() {
+    match name
+        .parse::<i64>()
+        .map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+    {
         Ok(number) if number < index => Ok(CopySource::Stage(number)),
         Ok(number) if number < names.len() => Err(too_late(&format!("stage number {number}"))),
-        Ok(number) => Err(Diagnostic::error(
+        Ok(_) => Err(Diagnostic::error(
             "UnknownStage",
             from.span,
-            format!("there is no stage number {number}"),
+            format!("there is no stage number {name}"),
         )),
         Err(_) => Ok(CopySource::Named(name.clone())),
     }

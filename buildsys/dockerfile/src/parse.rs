@@ -5,7 +5,7 @@ use crate::heredoc::{Announced, announced_in};
 use crate::instruction::Statement;
 use crate::lines::{Lines, Logical, Physical, is_comment};
 use crate::normalize::{Pending, misplaced};
-use crate::{Diagnostic, Span};
+use crate::{Checks, Diagnostic, Span, directive, lint};
 
 /// Front ends of `# syntax=` that this parser takes the place of.
 const FRONT_ENDS: [&str; 2] = ["docker/dockerfile", "docker/dockerfile-upstream"];
@@ -16,6 +16,7 @@ const FRONT_ENDS: [&str; 2] = ["docker/dockerfile", "docker/dockerfile-upstream"
 /// reference (docs.docker.com/reference/dockerfile) as BuildKit reads them.
 pub fn parse(text: &str) -> Result<Dockerfile, Vec<Diagnostic>> {
     let mut parser = Parser::new(text);
+    parser.look_ahead(text);
     parser.read();
     parser.check_order(text);
     if !parser.errors.is_empty() {
@@ -27,6 +28,7 @@ pub fn parse(text: &str) -> Result<Dockerfile, Vec<Diagnostic>> {
         directives: parser.directives,
         instructions: parser.instructions,
         warnings: parser.warnings,
+        checks: parser.checks,
     })
 }
 
@@ -62,6 +64,9 @@ struct Parser<'a> {
     warnings: Vec<Diagnostic>,
     /// Of the next instruction.
     options: Pending,
+    checks: Checks,
+    /// Comments since the last instruction, a bare `#` starting anew.
+    comments: Vec<String>,
 }
 
 impl<'a> Parser<'a> {
@@ -74,6 +79,27 @@ impl<'a> Parser<'a> {
             errors: Vec::new(),
             warnings: Vec::new(),
             options: Pending::default(),
+            checks: Checks::default(),
+            comments: Vec::new(),
+        }
+    }
+
+    /// What a directive says that counts wherever the parser itself would see none.
+    fn look_ahead(&mut self, text: &str) {
+        if let Some((at, value)) = directive::front_end(text)
+            && let Err(error) = check_front_end(&value, Span::new(at, at + value.len()))
+        {
+            self.errors.push(error);
+        }
+        if let Some((at, value)) = directive::check(text) {
+            match Checks::parse(value) {
+                Ok(checks) => self.checks = checks,
+                Err(error) => {
+                    let span = Span::new(at, at + value.len());
+                    self.errors
+                        .push(Diagnostic::error("InvalidDirective", span, error));
+                }
+            }
         }
     }
 
@@ -88,6 +114,12 @@ impl<'a> Parser<'a> {
             }
             if is_comment(line.body) {
                 self.options.comment(line, &mut self.errors);
+                let comment = line.body.get(1..).unwrap_or_default().trim();
+                if comment.is_empty() {
+                    self.comments.clear();
+                } else {
+                    self.comments.push(comment.to_owned());
+                }
                 continue;
             }
             let logical = Logical::read(line, &mut self.lines, self.escape);
@@ -105,17 +137,13 @@ impl<'a> Parser<'a> {
         let Some(comment) = line.body.trim_start().strip_prefix('#') else {
             return false;
         };
-        let Some((name, value)) = comment.split_once('=') else {
+        let Some((name, value)) = directive::read(comment) else {
             return false;
         };
-        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
-        if value.is_empty() || !matches!(name.as_str(), "syntax" | "escape" | "check") {
-            return false;
-        }
-        let end = line.start + line.body.trim_end().len();
+        let start = line.start + (value.as_ptr() as usize - line.body.as_ptr() as usize);
         let word = Word {
             text: value.to_owned(),
-            span: Span::new(end - value.len(), end),
+            span: Span::new(start, start + value.len()),
         };
         if self
             .directives
@@ -126,8 +154,8 @@ impl<'a> Parser<'a> {
             self.errors
                 .push(Diagnostic::error("InvalidDirective", word.span, message));
         }
-        match name.as_str() {
-            "escape" => match value {
+        if name == "escape" {
+            match value {
                 "\\" => self.escape = '\\',
                 "`" => self.escape = '`',
                 _ => {
@@ -135,13 +163,7 @@ impl<'a> Parser<'a> {
                     self.errors
                         .push(Diagnostic::error("InvalidDirective", word.span, message));
                 }
-            },
-            "syntax" => {
-                if let Err(error) = check_front_end(&word) {
-                    self.errors.push(error);
-                }
             }
-            _ => {}
         }
         self.directives.push(Directive { name, value: word });
         true
@@ -150,10 +172,9 @@ impl<'a> Parser<'a> {
     fn instruction(&mut self, logical: &Logical) {
         if let Some(span) = logical.empty_continuation {
             let message = "empty line within a continued instruction";
-            self.warnings.push(
-                Diagnostic::warning("NoEmptyContinuation", span, message)
-                    .with_hint("make it a comment or take it out"),
-            );
+            let warning = Diagnostic::warning("NoEmptyContinuation", span, message)
+                .with_hint("make it a comment or take it out");
+            self.checks.push(&mut self.warnings, warning);
         }
         self.errors
             .extend(logical.options.iter().copied().map(misplaced));
@@ -182,8 +203,13 @@ impl<'a> Parser<'a> {
         };
         let is_run = keyword.text.eq_ignore_ascii_case("run");
         let normalize = self.options.take(is_run, &mut self.errors);
-        if let Some(kind) = statement.parse(heredocs, &mut self.errors, &mut self.warnings) {
+        let comments = std::mem::take(&mut self.comments);
+        let checks = self.checks.with_comments(&comments);
+        let mut warnings = Vec::new();
+        if let Some(kind) = statement.parse(heredocs, &mut self.errors, &mut warnings) {
+            warnings.extend(lint::description(&kind, &comments, logical.whole()));
             self.instructions.push(Instruction {
+                checks: checks.clone(),
                 span: logical.whole(),
                 line: logical.line,
                 text: logical.display(),
@@ -191,6 +217,9 @@ impl<'a> Parser<'a> {
                 kind,
                 normalize,
             });
+        }
+        for warning in warnings {
+            checks.push(&mut self.warnings, warning);
         }
     }
 
@@ -263,8 +292,9 @@ impl<'a> Parser<'a> {
     }
 }
 
-fn check_front_end(word: &Word) -> Result<(), Diagnostic> {
-    let reference = word.text.split_whitespace().next().unwrap_or_default();
+/// Whether this program takes the place of a front end.
+pub(crate) fn check_front_end(given: &str, span: Span) -> Result<(), Diagnostic> {
+    let reference = given.split_whitespace().next().unwrap_or_default();
     let name = reference.split('@').next().unwrap_or_default();
     let name = name.strip_prefix("docker.io/").unwrap_or(name);
     // A tag: nothing after a colon in the last component may hold a slash.
@@ -276,6 +306,6 @@ fn check_front_end(word: &Word) -> Result<(), Diagnostic> {
         return Ok(());
     }
     let message = format!("front end {reference} is not supported");
-    Err(Diagnostic::error("UnsupportedSyntax", word.span, message)
+    Err(Diagnostic::error("UnsupportedSyntax", span, message)
         .with_hint("only docker/dockerfile is; this program is its own front end for it"))
 }

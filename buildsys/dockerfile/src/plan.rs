@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::Kind;
-use crate::{Diagnostic, Normalizer, Origin, Span};
+use crate::{Checks, Diagnostic, Normalizer, Origin, Span};
 
 /// The stages that a target needs, each after those that it uses; the last one is the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Plan {
     pub build_args: BTreeMap<String, String>,
     /// What is odd and still builds.
     pub warnings: Vec<Diagnostic>,
-    /// Rules whose warnings the Dockerfile turned off (`# check=skip=…`).
+    /// Which rules the Dockerfile turned off, and whether warnings are errors (`# check=…`).
     pub checks: Checks,
 }
 
@@ -32,48 +32,6 @@ impl Plan {
     /// The stage that was asked for.
     pub fn target(&self) -> Option<&Stage> {
         self.stages.last()
-    }
-}
-
-/// What `# check=` says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Checks {
-    /// Rules that are not checked; `all` for every one.
-    pub skip: BTreeSet<String>,
-    /// Whether warnings are errors.
-    pub error: bool,
-}
-
-impl Checks {
-    /// Reads the directive's value: `skip=A,B;error=true`.
-    pub(crate) fn parse(value: &str) -> Self {
-        let mut checks = Self::default();
-        for option in value.split(';') {
-            match option.split_once('=') {
-                Some((name, rules)) if name.trim() == "skip" => {
-                    checks
-                        .skip
-                        .extend(rules.split(',').map(|rule| rule.trim().to_owned()));
-                }
-                Some((name, on)) if name.trim() == "error" => {
-                    checks.error = on.trim().eq_ignore_ascii_case("true");
-                }
-                _ => {}
-            }
-        }
-        checks
-    }
-
-    /// The warning as it counts under these rules: none where it is skipped, an error where warnings are.
-    pub(crate) fn apply(&self, mut warning: Diagnostic) -> Option<Diagnostic> {
-        let skipped = |rule: &String| rule == "all" || rule.eq_ignore_ascii_case(warning.code);
-        if self.skip.iter().any(skipped) {
-            return None;
-        }
-        if self.error {
-            warning.severity = crate::Severity::Error;
-        }
-        Some(warning)
     }
 }
 
@@ -155,4 +113,6 @@ pub struct Step {
     /// Set for an ONBUILD trigger of what the stage starts from: its own text, which the spans within
     /// [`Step::kind`] are of. `span` and `line` are those of FROM then.
     pub trigger: Option<Origin>,
+    /// The rules that are checked here.
+    pub checks: Checks,
 }

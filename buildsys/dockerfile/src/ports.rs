@@ -1,5 +1,7 @@
 //! The arguments of EXPOSE.
 
+use std::net::IpAddr;
+
 /// One argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Exposed {
@@ -25,8 +27,14 @@ pub(crate) fn parse_port(text: &str) -> Result<Exposed, &'static str> {
         name @ ("tcp" | "udp" | "sctp") => name,
         _ => return Err("the protocol is none of tcp, udp, sctp"),
     };
-    if let Some(host) = host {
-        let host_port = host.rsplit_once(':').map_or(host, |(_, port)| port);
+    let (address, host_port) = match host {
+        Some(host) => host.rsplit_once(':').unwrap_or(("", host)),
+        None => ("", ""),
+    };
+    if !is_address(address) {
+        return Err("the address is none");
+    }
+    {
         if !host_port.is_empty() {
             let (host_start, host_end) = parse_range(host_port)?;
             if host_end - host_start != end - start && start != end {
@@ -36,15 +44,27 @@ pub(crate) fn parse_port(text: &str) -> Result<Exposed, &'static str> {
     }
     Ok(Exposed {
         ports: (start..=end).map(|port| format!("{port}/{name}")).collect(),
-        mapped: host.is_some_and(|host| !host.is_empty()),
+        mapped: !(address.is_empty() && host_port.is_empty()),
         protocol_has_upper_case: protocol != lower,
     })
 }
 
+/// Whether it is empty or an IP address, an IPv6 one in brackets or not.
+fn is_address(text: &str) -> bool {
+    let inner = match text.strip_prefix('[') {
+        Some(rest) => match rest.strip_suffix(']') {
+            Some(inner) => inner,
+            None => return false,
+        },
+        None => text,
+    };
+    inner.is_empty() || inner.parse::<IpAddr>().is_ok()
+}
+
 fn parse_range(text: &str) -> Result<(u16, u16), &'static str> {
-    let number = |text: &str| match text.parse::<u16>() {
-        Ok(port) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
-        _ => Err("a port is a number up to 65535"),
+    let number = |text: &str| {
+        let port = text.parse::<u16>();
+        port.map_err(|_| "a port is a number up to 65535")
     };
     let (start, end) = match text.split_once('-') {
         Some((start, end)) => (number(start)?, number(end)?),

@@ -1,30 +1,40 @@
 //! Filling in a step's variables.
 
-use crate::ast::{CommandForm, CommandLine, Healthcheck, Kind, Word};
+use crate::ast::{CommandForm, CommandLine, Healthcheck, Kind, Pair, Word};
 use crate::copied::Copied;
 use crate::ports::parse_port;
-use crate::run;
-use crate::values;
 use crate::{Concrete, ConcreteHealthcheck, CopySource, Diagnostic, Scope, Step};
+use crate::{lint, run, values};
+
+/// The rule of instructions of which a stage has only one.
+const REPEATED: &str = "MultipleInstructionsDisallowed";
 
 impl Step {
     /// The step with its variables filled in by `scope`, which is moved on: it then holds after the step. Steps
     /// of a stage have to be resolved in their order, each once.
     pub fn resolve(&self, scope: &mut Scope) -> Result<Concrete, Diagnostic> {
-        let before = scope.warnings.len();
+        let found = std::mem::take(&mut scope.warnings);
         let resolved = self.filled_in(scope);
-        let Some(trigger) = &self.trigger else {
-            return resolved;
-        };
-        for warning in scope.warnings.iter_mut().skip(before) {
-            warning.text = Some(Box::new(trigger.clone()));
+        let own = std::mem::replace(&mut scope.warnings, found);
+        for mut warning in own.into_iter().filter(|own| self.checks.wants(own.code)) {
+            // A trigger's own text, unless it is about an earlier instruction of the file.
+            if warning.code != REPEATED {
+                warning.text = self.trigger.clone().map(Box::new);
+            }
+            scope.warnings.push(warning);
         }
-        resolved.map_err(|error| error.in_text(trigger.clone()))
+        resolved.map_err(|error| match &self.trigger {
+            Some(trigger) => error.in_text(trigger.clone()),
+            None => error,
+        })
     }
 
     fn filled_in(&self, scope: &mut Scope) -> Result<Concrete, Diagnostic> {
         match &self.kind {
             Kind::Arg(definitions) => {
+                let names = definitions.iter().map(|one| &one.name);
+                let names = names.map(|name| (name.text.as_str(), name.span));
+                scope.warnings.extend(lint::secrets(names));
                 let values: Result<_, _> = definitions
                     .iter()
                     .map(|definition| scope.declare(definition))
@@ -32,20 +42,30 @@ impl Step {
                 Ok(Concrete::Arg(values?))
             }
             Kind::Env(pairs) => {
-                let pairs = scope.pairs(pairs)?;
-                scope.set_env(&pairs);
-                Ok(Concrete::Env(pairs))
+                let values = scope.pairs(pairs)?;
+                old_form("ENV", pairs, scope);
+                let names = values.iter().zip(pairs);
+                let names = names.map(|((name, _), pair)| (name.as_str(), pair.key.span));
+                scope.warnings.extend(lint::secrets(names));
+                scope.set_env(&values);
+                Ok(Concrete::Env(values))
             }
-            Kind::Label(pairs) => Ok(Concrete::Label(scope.pairs(pairs)?)),
+            Kind::Label(pairs) => {
+                let values = scope.pairs(pairs)?;
+                old_form("LABEL", pairs, scope);
+                Ok(Concrete::Label(values))
+            }
             Kind::Run(command) => run::resolve(self, command, scope),
             Kind::Copy(copy) => Copied::of_copy(copy).resolve(self.copy_from.clone(), scope),
             Kind::Add(add) => Copied::of_add(add).resolve(CopySource::Context, scope),
             Kind::Cmd(command) => {
+                self.once("CMD", scope);
                 scope.cmd_set = true;
-                Ok(Concrete::Cmd(self.command("CMD", command, scope)?))
+                Ok(Concrete::Cmd(argv("CMD", command, scope)))
             }
             Kind::Entrypoint(command) => {
-                let argv = self.command("ENTRYPOINT", command, scope)?;
+                self.once("ENTRYPOINT", scope);
+                let argv = argv("ENTRYPOINT", command, scope);
                 Ok(Concrete::Entrypoint {
                     argv,
                     keeps_cmd: scope.cmd_set,
@@ -81,7 +101,10 @@ impl Step {
                 scope.shell.clone_from(shell);
                 Ok(Concrete::Shell(shell.clone()))
             }
-            Kind::Healthcheck(check) => Ok(Concrete::Healthcheck(healthcheck(check))),
+            Kind::Healthcheck(check) => {
+                self.once("HEALTHCHECK", scope);
+                Ok(Concrete::Healthcheck(healthcheck(check)))
+            }
             Kind::Onbuild(word) => Ok(Concrete::Onbuild(word.text.clone())),
             Kind::From(_) => {
                 let message = format!("{} starts a stage and is no step of one", self.text);
@@ -90,54 +113,68 @@ impl Step {
         }
     }
 
-    /// CMD and ENTRYPOINT.
-    fn command(
-        &self,
-        keyword: &str,
-        command: &CommandLine,
-        scope: &mut Scope,
-    ) -> Result<Vec<String>, Diagnostic> {
-        match &command.form {
-            CommandForm::Exec(argv) => Ok(argv.clone()),
-            CommandForm::Shell(line) => {
-                if scope.shell.is_empty() {
-                    let message = format!(
-                        "{keyword} in shell form: the program does not get the container's signals"
-                    );
-                    let hint = if line.starts_with('[') {
-                        "what starts with [ is not a JSON array of strings; those take double quotes".to_owned()
-                    } else {
-                        format!("write {keyword} [\"program\", \"argument\"]")
-                    };
-                    scope.warn(
-                        Diagnostic::warning("JSONArgsRecommended", self.span, message)
-                            .with_hint(hint),
-                    )?;
-                }
-                Ok(scope.in_shell(line))
+    /// Tells of an earlier instruction of the stage that this one makes void.
+    fn once(&self, keyword: &'static str, scope: &mut Scope) {
+        if let Some(earlier) = scope.once.insert(keyword, self.span) {
+            let message = format!("only the last {keyword} of a stage counts");
+            scope.warn(Diagnostic::warning(REPEATED, earlier, message));
+        }
+    }
+}
+
+/// Tells of `ENV key value`.
+fn old_form(keyword: &str, pairs: &[Pair], scope: &mut Scope) {
+    for pair in pairs.iter().filter(|pair| pair.legacy) {
+        let message = format!("{keyword} key value is the old form");
+        let span = pair.key.span.to(pair.value.span);
+        scope.warn(
+            Diagnostic::warning("LegacyKeyValueFormat", span, message)
+                .with_hint(format!("write {keyword} {}=…", pair.key.text)),
+        );
+    }
+}
+
+/// CMD and ENTRYPOINT.
+fn argv(keyword: &str, command: &CommandLine, scope: &mut Scope) -> Vec<String> {
+    match &command.form {
+        CommandForm::Exec(argv) => argv.clone(),
+        CommandForm::Shell(line) => {
+            if scope.shell.is_empty() {
+                let message = format!(
+                    "{keyword} in shell form: the program does not get the container's signals"
+                );
+                let hint = if line.starts_with('[') {
+                    "what starts with [ is not a JSON array of strings; those take double quotes"
+                        .to_owned()
+                } else {
+                    format!("write {keyword} [\"program\", \"argument\"]")
+                };
+                scope.warn(
+                    Diagnostic::warning("JSONArgsRecommended", command.span, message)
+                        .with_hint(hint),
+                );
             }
+            scope.in_shell(line)
         }
     }
 }
 
 fn workdir(word: &Word, scope: &mut Scope) -> Result<Concrete, Diagnostic> {
     let path = scope.word(word)?;
-    if path.is_empty() {
-        return Err(Diagnostic::error(
-            "InvalidValue",
-            word.span,
-            "WORKDIR is empty",
-        ));
-    }
     if !path.starts_with('/') && !scope.workdir_set {
         let message = format!("relative WORKDIR {path} depends on the base image's");
         scope.warn(Diagnostic::warning(
             "WorkdirRelativePath",
             word.span,
             message,
-        ))?;
+        ));
     }
-    scope.workdir = values::clean_path(&scope.workdir, &path);
+    // An absolute one stays as it is written.
+    scope.workdir = if path.starts_with('/') {
+        path
+    } else {
+        values::clean_path(&values::clean_path("/", &scope.workdir), &path)
+    };
     scope.workdir_set = true;
     Ok(Concrete::Workdir(scope.workdir.clone()))
 }
@@ -156,11 +193,11 @@ fn expose(words: &[Word], scope: &mut Scope) -> Result<Concrete, Diagnostic> {
                     "ExposeInvalidFormat",
                     word.span,
                     message,
-                ))?;
+                ));
             }
             if port.protocol_has_upper_case {
                 let message = format!("EXPOSE {text}: the protocol is not lower case");
-                scope.warn(Diagnostic::warning("ExposeProtoCasing", word.span, message))?;
+                scope.warn(Diagnostic::warning("ExposeProtoCasing", word.span, message));
             }
             ports.extend(port.ports);
         }

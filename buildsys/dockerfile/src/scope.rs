@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::{ArgDefinition, Pair, Word};
 use crate::expand::{Expansion, expand, expand_heredoc};
-use crate::plan::Checks;
 use crate::suggest::suggest;
-use crate::{Diagnostic, Plan, Severity, Span};
+use crate::{Diagnostic, Plan, Span};
 
 /// PATH of a stage whose base sets none.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -22,6 +21,9 @@ const PROXY_ARGS: [&str; 5] = [
     "https_proxy",
     "no_proxy",
 ];
+
+/// ARGs that tell the builder something and are no variables.
+const NO_ENV: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
 
 /// What a base image's configuration says that instructions depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,7 +53,8 @@ pub struct Scope {
     pub(crate) workdir_set: bool,
     pub(crate) shell: Vec<String>,
     pub(crate) cmd_set: bool,
-    checks: Checks,
+    /// Where CMD, ENTRYPOINT and HEALTHCHECK of this stage stand.
+    pub(crate) once: BTreeMap<&'static str, Span>,
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
@@ -77,7 +80,7 @@ impl Scope {
             workdir_set: false,
             shell: base.shell.clone(),
             cmd_set: false,
-            checks: plan.checks.clone(),
+            once: BTreeMap::new(),
             warnings: Vec::new(),
         }
     }
@@ -87,6 +90,7 @@ impl Scope {
     pub fn child(&self) -> Self {
         Self {
             cmd_set: false,
+            once: BTreeMap::new(),
             warnings: Vec::new(),
             ..self.clone()
         }
@@ -139,11 +143,13 @@ impl Scope {
 
     /// Expands one word to one word.
     pub(crate) fn word(&mut self, word: &Word) -> Result<String, Diagnostic> {
-        Ok(self.expansion(word)?.text)
+        let expansion = self.expansion(word)?;
+        self.report_undefined(&expansion, word.span);
+        Ok(expansion.text)
     }
 
-    /// Expands one word to several.
-    pub(crate) fn words(&mut self, word: &Word) -> Result<Vec<String>, Diagnostic> {
+    /// Expands one word to several. As with BuildKit, variables that are not set are not told of.
+    pub(crate) fn words(&self, word: &Word) -> Result<Vec<String>, Diagnostic> {
         Ok(self.expansion(word)?.words)
     }
 
@@ -152,20 +158,20 @@ impl Scope {
         let expansion = expand_heredoc(text, |name| self.env.get(name).cloned());
         let expansion =
             expansion.map_err(|error| Diagnostic::error("Expansion", span, error.to_string()))?;
-        self.report_undefined(&expansion, span)?;
+        self.report_undefined(&expansion, span);
         Ok(expansion.text)
     }
 
-    fn expansion(&mut self, word: &Word) -> Result<Expansion, Diagnostic> {
+    fn expansion(&self, word: &Word) -> Result<Expansion, Diagnostic> {
         let expansion = expand(&word.text, self.escape, |name| self.env.get(name).cloned());
-        let expansion = expansion
-            .map_err(|error| Diagnostic::error("Expansion", word.span, error.to_string()))?;
-        self.report_undefined(&expansion, word.span)?;
-        Ok(expansion)
+        expansion.map_err(|error| Diagnostic::error("Expansion", word.span, error.to_string()))
     }
 
-    fn report_undefined(&mut self, expansion: &Expansion, span: Span) -> Result<(), Diagnostic> {
+    fn report_undefined(&mut self, expansion: &Expansion, span: Span) {
         for name in expansion.undefined.difference(&self.declared.clone()) {
+            if NO_ENV.contains(&name.as_str()) {
+                continue;
+            }
             let near =
                 suggest(name, self.env.keys().map(String::as_str)).map(|near| format!("${near}"));
             let warning = Diagnostic::warning(
@@ -173,21 +179,13 @@ impl Scope {
                 span,
                 format!("${name} is not defined and stays empty"),
             );
-            self.warn(warning.did_you_mean(near.as_deref()))?;
+            self.warn(warning.did_you_mean(near.as_deref()));
         }
-        Ok(())
     }
 
-    /// Notes a warning, or gives it back as an error where the Dockerfile wants that.
-    pub(crate) fn warn(&mut self, warning: Diagnostic) -> Result<(), Diagnostic> {
-        match self.checks.apply(warning) {
-            Some(error) if error.severity == Severity::Error => Err(error),
-            Some(warning) => {
-                self.warnings.push(warning);
-                Ok(())
-            }
-            None => Ok(()),
-        }
+    /// Notes a warning. Whether it is wanted is for the step to say.
+    pub(crate) fn warn(&mut self, warning: Diagnostic) {
+        self.warnings.push(warning);
     }
 
     /// Expands all pairs by what holds before the instruction.
@@ -217,7 +215,7 @@ impl Scope {
             (None, Some(default)) => Some(self.word(default)?),
             (None, None) => self.globals.get(&name).cloned(),
         };
-        if let Some(value) = &value {
+        if let Some(value) = value.as_ref().filter(|_| !NO_ENV.contains(&name.as_str())) {
             self.env.insert(name.clone(), value.clone());
             self.args.insert(name.clone());
         }

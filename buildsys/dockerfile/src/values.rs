@@ -9,7 +9,7 @@ const SIGNALS: [&str; 36] = [
 ];
 
 /// `path` as an absolute one, seen from `folder`, without `.`, `..`, doubled or trailing slashes.
-pub(crate) fn clean_path(folder: &str, path: &str) -> String {
+pub fn clean_path(folder: &str, path: &str) -> String {
     let folder = if path.starts_with('/') { "" } else { folder };
     let mut parts: Vec<&str> = Vec::new();
     for part in folder.split('/').chain(path.split('/')) {
@@ -24,16 +24,22 @@ pub(crate) fn clean_path(folder: &str, path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// Whether it names a signal: a number, or a name with or without `SIG`.
+/// Whether it names a signal: any number but 0, or a name with or without `SIG`.
 pub(crate) fn is_signal(text: &str) -> bool {
-    if let Ok(number) = text.parse::<u8>() {
-        return (1..=64).contains(&number);
+    if let Ok(number) = text.parse::<i64>() {
+        return number != 0;
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let realtime = |prefix: &str| {
+    let realtime = |prefix: &str, last: u8| {
         name.strip_prefix(prefix)
-            .is_some_and(|offset| offset.parse::<u8>().is_ok_and(|offset| offset <= 15))
+            .and_then(|offset| {
+                offset
+                    .parse()
+                    .ok()
+                    .filter(|number: &u8| number.to_string() == offset)
+            })
+            .is_some_and(|offset| (1..=last).contains(&offset))
     };
-    SIGNALS.contains(&name) || realtime("RTMIN+") || realtime("RTMAX-")
+    SIGNALS.contains(&name) || realtime("RTMIN+", 15) || realtime("RTMAX-", 14)
 }

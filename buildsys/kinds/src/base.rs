@@ -25,6 +25,13 @@ pub(crate) struct Scratch {
     pub architecture: String,
 }
 
+/// The config of nothing at all.
+pub(crate) fn scratch(os: &str, architecture: &str) -> ImageConfig {
+    let mut config = ImageConfig::scratch(os, architecture);
+    "/".clone_into(&mut config.config.working_dir);
+    config
+}
+
 #[async_trait]
 impl Op for Scratch {
     fn title(&self) -> String {
@@ -32,7 +39,7 @@ impl Op for Scratch {
     }
 
     async fn prepare(&self, _: &Context, _: &[Output]) -> Result<Prepared, OpError> {
-        let config = ImageConfig::scratch(&self.os, &self.architecture);
+        let config = scratch(&self.os, &self.architecture);
         Ok(Prepared::Ready(Output::new(StateValue {
             layers: Vec::new(),
             config,

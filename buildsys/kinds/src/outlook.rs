@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
-use tbuild_dockerfile::{BaseRef, Diagnostic, Plan, Platform, Scope};
+use tbuild_dockerfile::{BaseRef, Diagnostic, Plan, Platform, Scope, Stage};
 use tbuild_oci::ImageConfig;
 
+use crate::base::scratch;
 use crate::stage::{apply, begin};
 
 /// Configs of the images that stages start from, by the stage's number; none where nobody could be asked.
@@ -56,8 +57,11 @@ impl Outlook {
                 BaseRef::Scratch | BaseRef::Named(..) => {
                     let found = configs.get(&stage.index).cloned().flatten();
                     let known = found.is_some() || stage.base == BaseRef::Scratch;
-                    let scratch = || ImageConfig::scratch(&platform.os, &platform.architecture);
+                    let scratch = || scratch(&platform.os, &platform.architecture);
                     let mut config = found.unwrap_or_else(scratch);
+                    outlook
+                        .warnings
+                        .extend(other_platform(stage, &config, platform));
                     let scope = begin(plan, &mut config);
                     End {
                         config,
@@ -82,9 +86,33 @@ impl Outlook {
             last = Some(stage.index);
             ends.insert(stage.index, end);
         }
+        outlook.warnings.retain(|warning| {
+            warning.code != "InvalidBaseImagePlatform" || plan.checks.wants(warning.code)
+        });
         outlook.warnings.sort_by_key(|warning| warning.span);
         let end = last.and_then(|index| ends.remove(&index));
         outlook.config = end.filter(|end| end.known).map(|end| end.config);
         outlook
     }
+}
+
+/// A base that is not for the platform that the stage is for.
+fn other_platform(stage: &Stage, config: &ImageConfig, build: &Platform) -> Option<Diagnostic> {
+    let BaseRef::Named(name, span) = &stage.base else {
+        return None;
+    };
+    let own = stage.platform.as_deref().and_then(Platform::parse);
+    let wanted = own.unwrap_or_else(|| build.clone());
+    if config.os == wanted.os && config.architecture == wanted.architecture {
+        return None;
+    }
+    let message = format!(
+        "{name} is for {}/{}, and {wanted} is built for",
+        config.os, config.architecture
+    );
+    Some(Diagnostic::warning(
+        "InvalidBaseImagePlatform",
+        *span,
+        message,
+    ))
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tbuild_dockerfile::{
-    BaseRef, CopySource, Diagnostic, LowerOptions, Plan, Platform, Stage, ast, lower, parse,
+    BaseRef, CopySource, Diagnostic, LowerOptions, Plan, Platform, Severity, Stage, ast, lower,
+    parse,
 };
 use tbuild_graph::{Graph, GraphError, NodeId, NodeKind};
 use tbuild_oci::ImageConfig;
@@ -83,6 +84,7 @@ impl Recipe {
             contexts: names.contexts(),
             allow_insecure: self.allow_insecure,
             triggers: BTreeMap::new(),
+            all_stages: false,
         };
         let mut configs = Configs::new();
         loop {
@@ -136,6 +138,13 @@ impl Recipe {
         let outlook = Outlook::of(&plan, &configs, &self.platform);
         if !outlook.errors.is_empty() {
             return Err(shown(outlook.errors));
+        }
+        if plan.checks.error && !outlook.warnings.is_empty() {
+            let mut findings = outlook.warnings;
+            for finding in &mut findings {
+                finding.severity = Severity::Error;
+            }
+            return Err(shown(findings));
         }
         names.warn(rendered(&outlook.warnings));
         let mut ends: HashMap<usize, NodeId> = HashMap::new();

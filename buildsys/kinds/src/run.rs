@@ -68,7 +68,7 @@ impl Run {
         let cwd = if runtime.working_dir.is_empty() {
             "/".to_owned()
         } else {
-            runtime.working_dir.clone()
+            tbuild_dockerfile::clean_path("/", &runtime.working_dir)
         };
         let user = runtime
             .user

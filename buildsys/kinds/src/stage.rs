@@ -79,8 +79,13 @@ pub(crate) fn apply(config: &mut ImageConfig, instruction: &Concrete) {
             .for_each(|(name, value)| runtime.set_env(name, value)),
         Concrete::Label(pairs) => runtime.labels.extend(pairs.iter().cloned()),
         Concrete::Workdir(path) => runtime.working_dir.clone_from(path),
-        Concrete::User(user) => runtime.user = Some(user.clone()),
-        Concrete::Cmd(argv) => runtime.cmd.clone_from(argv),
+        Concrete::User(user) => runtime.user = Some(user.clone()).filter(|user| !user.is_empty()),
+        Concrete::Cmd(argv) => {
+            runtime.cmd.clone_from(argv);
+            // What Docker writes for old Windows containers, everywhere.
+            let escaped = ("ArgsEscaped".to_owned(), true.into());
+            runtime.extra.extend([escaped]);
+        }
         Concrete::Entrypoint { argv, keeps_cmd } => {
             runtime.entrypoint.clone_from(argv);
             if !keeps_cmd {

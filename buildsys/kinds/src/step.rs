@@ -162,7 +162,11 @@ impl Step {
                 let state = State::Copy(parent, Box::new(prepared));
                 Ok(work(manifest, Vec::new(), state))
             }
-            Concrete::Workdir(path) => match copy::folder(&self.world, &parent, path)? {
+            Concrete::Workdir(path) => match copy::folder(
+                &self.world,
+                &parent,
+                &tbuild_dockerfile::clean_path("/", path),
+            )? {
                 Some((manifest, tree)) => Ok(work(manifest, Vec::new(), State::Folder(tree))),
                 None => Ok(Prepared::Ready(Output::new(
                     self.next(next, &concrete, None),
