@@ -198,3 +198,79 @@ fn triggers_of_an_image_of_a_registry_are_run() {
     );
     assert!(first["config"].get("OnBuild").is_none());
 }
+
+#[test]
+fn check_tells_of_every_finding_and_builds_nothing() {
+    let place = Place::new();
+    place.write(".dockerignore", "left-out\n").write(
+        "Dockerfile",
+        "FROM scratch as one\nENV A=$UNSET\nFROM scratch\nCOPY left-out kept /\n# check=skip=UndefinedVar\nENV B=$UNSET\nCMD x\n",
+    );
+    let checked = place.build(&["--check"]);
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert_eq!(checked.status.code(), Some(1), "{said}");
+    for rule in [
+        "FromAsCasing",
+        "UndefinedVar",
+        "CopyIgnoredFile",
+        "JSONArgsRecommended",
+    ] {
+        assert_eq!(
+            said.matches(&format!("warning[{rule}]")).count(),
+            1,
+            "{said}"
+        );
+    }
+    assert!(
+        said.contains("Dockerfile:4:6") && said.ends_with("check complete: 4 findings\n"),
+        "{said}"
+    );
+    // One stage alone.
+    let checked = place.build(&["--check", "--target", "one"]);
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(said.ends_with("check complete: 2 findings\n"), "{said}");
+    place.write("Dockerfile", "FROM scratch\nENV A=1\n");
+    let checked = place.build(&["--check"]);
+    assert_eq!(checked.status.code(), Some(0));
+    assert_eq!(checked.stdout, b"check complete: no findings\n");
+    place.write("Dockerfile", "FROM scratch\nENV A\n");
+    assert_eq!(place.build(&["--check"]).status.code(), Some(1));
+}
+
+#[test]
+fn warnings_are_shown_once_in_a_build_and_can_be_errors() {
+    let place = Place::new();
+    let text = "FROM scratch\nENV A=$UNSET\nENV B=$A\nCMD [\"x\"]\n";
+    place.write("Dockerfile", text);
+    for _ in 0..2 {
+        let (_, said) = place.config(&[]);
+        assert_eq!(said.matches("warning[UndefinedVar]").count(), 1, "{said}");
+    }
+    let (_, said) = place.config(&["--progress", "quiet"]);
+    assert_eq!(said, "");
+    place.write("Dockerfile", &format!("# check=error=true\n{text}"));
+    let (code, said) = place.refused(&[]);
+    assert!(code == 2 && said.contains("error[UndefinedVar]"), "{said}");
+}
+
+#[test]
+fn other_front_ends_are_refused_by_name() {
+    let place = Place::new();
+    place.write(
+        "Dockerfile",
+        "# syntax=docker/dockerfile:1.7-labs\nFROM scratch\nENV A=1\n",
+    );
+    place.config(&[]);
+    place.config(&["--build-arg", "BUILDKIT_SYNTAX=docker/dockerfile:1"]);
+    let (code, said) = place.refused(&["--build-arg", "BUILDKIT_SYNTAX=example.com/other:2"]);
+    assert!(
+        code == 2 && said.contains("front end example.com/other:2 is not supported"),
+        "{said}"
+    );
+    place.write("Dockerfile", "# syntax=example.com/other:2\nFROM scratch\n");
+    let (code, said) = place.refused(&[]);
+    assert!(
+        code == 2 && said.contains("front end example.com/other:2 is not supported"),
+        "{said}"
+    );
+}

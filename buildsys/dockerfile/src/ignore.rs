@@ -81,6 +81,23 @@ impl IgnoreRules {
         self.0.is_empty()
     }
 
+    /// Whether COPY of `source` from a context with these rules surely finds nothing: what the rule
+    /// `CopyIgnoredFile` tells of. No where there are exceptions, which may bring back a part of it.
+    pub fn leaves_out(&self, source: &str) -> bool {
+        if self.0.iter().any(|pattern| pattern.exception) {
+            return false;
+        }
+        match clean(source).trim_start_matches('/') {
+            "" | "." => {
+                let everything = ["*", "**", "**/*"];
+                self.0
+                    .iter()
+                    .any(|one| everything.contains(&one.text.as_str()))
+            }
+            path => self.matches(path),
+        }
+    }
+
     /// Whether the rules match `path`: relative, `/` between components. A folder that is matched takes what is
     /// in it along, unless a later exception brings it back. Whether the path is a folder makes no difference.
     pub fn matches(&self, path: impl AsRef<[u8]>) -> bool {

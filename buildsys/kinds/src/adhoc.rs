@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tbuild_dockerfile::Platform;
+use tbuild_dockerfile::{Diagnostic, IgnoreRules, Platform};
 use tbuild_graph::{NodeId, NodeKind};
 use tbuild_oci::ImageConfig;
 use tbuild_realise::OpError;
 
 use crate::filter::Filter;
-use crate::recipe::{Names, Nodes, Recipe, Show, defect, ignore_files};
+use crate::recipe::{Names, Nodes, Recipe, Show, defect, ignore_files, ignored};
 use crate::source::Folder;
 use crate::{World, pipeline};
 
@@ -45,7 +45,30 @@ pub fn add(
     fallback: &mut pipeline::Pipeline<'_>,
     show: &Show,
 ) -> Result<NodeId, OpError> {
-    let recipe = Recipe {
+    let mut names = BuildNames {
+        world,
+        build,
+        fallback,
+    };
+    recipe(world, build).add(world, graph, &mut names, show)
+}
+
+/// Everything that can be said about the build's Dockerfile without building it.
+pub fn check(
+    world: &Arc<World>,
+    build: &Build,
+    fallback: &mut pipeline::Pipeline<'_>,
+) -> Result<Vec<Diagnostic>, OpError> {
+    let mut names = BuildNames {
+        world,
+        build,
+        fallback,
+    };
+    recipe(world, build).check(&mut Nodes::new(), &mut names)
+}
+
+fn recipe(world: &World, build: &Build) -> Recipe {
+    Recipe {
         name: "build".to_owned(),
         file: build.file.display().to_string(),
         text: build.text.clone(),
@@ -55,13 +78,7 @@ pub fn add(
         labels: build.labels.clone(),
         no_cache: build.no_cache,
         allow_insecure: world.steps.insecure,
-    };
-    let mut names = BuildNames {
-        world,
-        build,
-        fallback,
-    };
-    recipe.add(world, graph, &mut names, show)
+    }
 }
 
 struct BuildNames<'a, 'b> {
@@ -126,6 +143,10 @@ impl Names for BuildNames<'_, '_> {
 
     fn config(&mut self, node: NodeId) -> Option<ImageConfig> {
         self.fallback.config_of(node)
+    }
+
+    fn ignored(&self) -> IgnoreRules {
+        ignored(&ignore_files(&self.build.file, &self.build.context))
     }
 
     fn keep(&mut self, node: NodeId, config: ImageConfig) {

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use tbuild_dockerfile::{BaseRef, Diagnostic, Plan, Platform, Scope, Stage};
+use tbuild_dockerfile::{
+    BaseRef, Concrete, CopySource, Diagnostic, IgnoreRules, Plan, Platform, Scope, Stage, Step, ast,
+};
 use tbuild_oci::ImageConfig;
 
 use crate::base::scratch;
@@ -33,8 +35,8 @@ struct End {
 }
 
 impl Outlook {
-    /// Goes through all stages of a plan.
-    pub fn of(plan: &Plan, configs: &Configs, platform: &Platform) -> Self {
+    /// Goes through all stages of a plan. `ignored` is what the build context leaves out.
+    pub fn of(plan: &Plan, configs: &Configs, platform: &Platform, ignored: &IgnoreRules) -> Self {
         let mut outlook = Self {
             warnings: plan.warnings.clone(),
             ..Self::default()
@@ -72,7 +74,10 @@ impl Outlook {
             };
             for step in &stage.steps {
                 match step.resolve(&mut end.scope) {
-                    Ok(concrete) => apply(&mut end.config, &concrete),
+                    Ok(concrete) => {
+                        apply(&mut end.config, &concrete);
+                        outlook.warnings.extend(left_out(step, &concrete, ignored));
+                    }
                     // What an unknown base may set cannot be missed.
                     Err(error) if end.known => outlook.errors.push(error),
                     Err(_) => {}
@@ -94,6 +99,33 @@ impl Outlook {
         outlook.config = end.filter(|end| end.known).map(|end| end.config);
         outlook
     }
+}
+
+/// Sources of COPY and ADD that the build context leaves out.
+fn left_out(step: &Step, concrete: &Concrete, ignored: &IgnoreRules) -> Vec<Diagnostic> {
+    let (Concrete::Copy(copy), CopySource::Context) = (concrete, &step.copy_from) else {
+        return Vec::new();
+    };
+    if ignored.is_empty() || !step.checks.wants("CopyIgnoredFile") {
+        return Vec::new();
+    }
+    let (keyword, words) = match &step.kind {
+        ast::Kind::Copy(copy) => ("COPY", &copy.sources),
+        ast::Kind::Add(add) => ("ADD", &add.sources),
+        _ => return Vec::new(),
+    };
+    let sources = copy.sources.iter().zip(words);
+    sources
+        .filter(|(source, _)| ignored.leaves_out(source))
+        .map(|(_, word)| {
+            let message = format!("{keyword} of {}, which .dockerignore leaves out", word.text);
+            let warning = Diagnostic::warning("CopyIgnoredFile", word.span, message);
+            match &step.trigger {
+                Some(trigger) => warning.in_text(trigger.clone()),
+                None => warning,
+            }
+        })
+        .collect()
 }
 
 /// A base that is not for the platform that the stage is for.

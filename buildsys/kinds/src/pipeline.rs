@@ -8,7 +8,7 @@ use tbuild_config::{
     Base, Config, Image, Kind, Network, NodeRef, Source, SourceOrigin, ToolOrigin, TreeInput,
     TreeRef,
 };
-use tbuild_dockerfile::Platform;
+use tbuild_dockerfile::{IgnoreRules, Platform};
 use tbuild_fetch::BaseSpec;
 use tbuild_graph::{NodeId, NodeKind};
 use tbuild_oci::{ImageConfig, Reference};
@@ -19,7 +19,7 @@ use crate::World;
 use crate::artifact::Artifact;
 use crate::base::Packages;
 use crate::filter::Filter;
-use crate::recipe::{Names, Nodes, Recipe, Show, defect, ignore_files};
+use crate::recipe::{Names, Nodes, Recipe, Show, defect, ignore_files, ignored};
 use crate::relocate::Reading;
 use crate::source::{Folder, Part};
 use crate::target::Target;
@@ -702,6 +702,13 @@ impl Names for ImageNames<'_, '_, '_> {
 
     fn config(&mut self, node: NodeId) -> Option<ImageConfig> {
         self.pipeline.config_of(node)
+    }
+
+    fn ignored(&self) -> IgnoreRules {
+        match (&self.image.context, self.dockerfile.parent()) {
+            (None, Some(folder)) => ignored(&ignore_files(&self.dockerfile, folder)),
+            _ => IgnoreRules::default(),
+        }
     }
 
     fn keep(&mut self, node: NodeId, config: ImageConfig) {

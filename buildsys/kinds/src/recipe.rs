@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tbuild_dockerfile::{
-    BaseRef, CopySource, Diagnostic, LowerOptions, Plan, Platform, Severity, Stage, ast, lower,
-    parse,
+    BaseRef, CopySource, Diagnostic, IgnoreRules, LowerOptions, Plan, Platform, Severity, Stage,
+    ast, lower, parse,
 };
 use tbuild_graph::{Graph, GraphError, NodeId, NodeKind};
 use tbuild_oci::ImageConfig;
@@ -54,6 +54,8 @@ pub(crate) trait Names {
     ) -> Result<NodeId, OpError>;
     /// The config of an image that [`Names::named`] gave, as far as it is known by now.
     fn config(&mut self, node: NodeId) -> Option<ImageConfig>;
+    /// What the build context leaves out.
+    fn ignored(&self) -> IgnoreRules;
     /// Keeps what will be the config of the finished image at `node`.
     fn keep(&mut self, node: NodeId, config: ImageConfig);
     /// Findings about the Dockerfile that do not keep it from being built, rendered.
@@ -73,6 +75,7 @@ impl Recipe {
         &self,
         graph: &mut Nodes,
         names: &mut dyn Names,
+        all_stages: bool,
         shown: &dyn Fn(Vec<Diagnostic>) -> OpError,
     ) -> Result<(Plan, Configs), OpError> {
         let dockerfile: ast::Dockerfile = parse(&self.text).map_err(shown)?;
@@ -84,7 +87,7 @@ impl Recipe {
             contexts: names.contexts(),
             allow_insecure: self.allow_insecure,
             triggers: BTreeMap::new(),
-            all_stages: false,
+            all_stages,
         };
         let mut configs = Configs::new();
         loop {
@@ -120,6 +123,33 @@ impl Recipe {
         (platform != self.platform).then_some(platform)
     }
 
+    /// Everything that can be said about the Dockerfile without building it, in its order: of all stages if no
+    /// target is asked for.
+    pub(crate) fn check(
+        &self,
+        graph: &mut Nodes,
+        names: &mut dyn Names,
+    ) -> Result<Vec<Diagnostic>, OpError> {
+        let found = std::cell::RefCell::new(Vec::new());
+        let keep = |findings: Vec<Diagnostic>| {
+            found.borrow_mut().extend(findings);
+            OpError::usage(self.file.clone())
+        };
+        let planned = self.plan(graph, names, self.target.is_none(), &keep);
+        let mut found = found.into_inner();
+        match planned {
+            Ok((plan, configs)) => {
+                let outlook = Outlook::of(&plan, &configs, &self.platform, &names.ignored());
+                found.extend(outlook.errors);
+                found.extend(outlook.warnings);
+                found.sort_by_key(|finding| finding.span);
+                Ok(found)
+            }
+            Err(error) if found.is_empty() => Err(error),
+            Err(_) => Ok(found),
+        }
+    }
+
     /// Adds the nodes of the image; its own is the last.
     pub(crate) fn add(
         &self,
@@ -133,9 +163,9 @@ impl Recipe {
             findings.iter().map(one).collect()
         };
         let shown = |findings: Vec<Diagnostic>| OpError::usage(rendered(&findings).join("\n"));
-        let (plan, configs) = self.plan(graph, names, &shown)?;
+        let (plan, configs) = self.plan(graph, names, false, &shown)?;
         let plan = Arc::new(plan);
-        let outlook = Outlook::of(&plan, &configs, &self.platform);
+        let outlook = Outlook::of(&plan, &configs, &self.platform, &names.ignored());
         if !outlook.errors.is_empty() {
             return Err(shown(outlook.errors));
         }
@@ -303,6 +333,16 @@ fn takes_files(kind: &ast::Kind) -> bool {
         ast::Kind::Add(add) => !add.sources.is_empty(),
         _ => false,
     }
+}
+
+/// What a build context leaves out, as far as it can be read: what is wrong with the file is told by the node
+/// that looks at the context.
+pub(crate) fn ignored(files: &[PathBuf]) -> IgnoreRules {
+    let text = files
+        .iter()
+        .find_map(|file| std::fs::read_to_string(file).ok());
+    text.and_then(|text| IgnoreRules::parse(&text).ok())
+        .unwrap_or_default()
 }
 
 /// The files that say what a build context leaves out, in the order in which they count.

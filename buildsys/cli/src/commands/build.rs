@@ -114,6 +114,9 @@ pub struct Arguments {
     /// The platform: os/architecture
     #[arg(long)]
     platform: Option<String>,
+    /// Check the Dockerfile, and build nothing
+    #[arg(long)]
+    check: bool,
     /// Run steps although they were run before
     #[arg(long)]
     no_cache: bool,
@@ -199,6 +202,9 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     if arguments.platform.is_none() {
         build.platform = Platform::parse(&engine.world.machine.platform).unwrap_or_default();
     }
+    if arguments.check {
+        return check(&engine, &build);
+    }
     let mut graph = Nodes::new();
     let mut pipeline = engine.pipeline();
     let show = engine.show();
@@ -248,6 +254,26 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         }
     }
     Ok(0)
+}
+
+/// `--check`: as with `docker build --check`, any finding is exit code 1.
+fn check(engine: &Engine, build: &Build) -> Result<u8, CliError> {
+    let findings = adhoc::check(&engine.world, build, &mut engine.pipeline())?;
+    if engine.global.json {
+        crate::output::json(&findings);
+        return Ok(u8::from(!findings.is_empty()));
+    }
+    let show = engine.show();
+    let file = build.file.display().to_string();
+    for finding in &findings {
+        crate::output::line(show(&file, &build.text, finding));
+    }
+    crate::output::line(match findings.len() {
+        0 => "check complete: no findings".to_owned(),
+        1 => "check complete: 1 finding".to_owned(),
+        count => format!("check complete: {count} findings"),
+    });
+    Ok(u8::from(!findings.is_empty()))
 }
 
 /// Writes an image where it is wanted, and hands it to the Docker Engine if asked.
