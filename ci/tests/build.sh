@@ -113,9 +113,9 @@ printf 'FROM debian:bookworm\nRUN echo on its way; echo to its end >&2; exit 9\n
 cp -r "$work/deb/lockfiles" "$work/bad/"
 exits 'a failing step is exit 1' 1 t -C "$work/bad" build .
 holds 'its output is shown' "$output" 'to its end'
-printf 'FROM debian:bookworm\nRUN --mount=type=cache,target=/x true\n' >"$work/bad/Dockerfile"
+printf 'FROM debian:bookworm\nRUN --device=gpu true\n' >"$work/bad/Dockerfile"
 exits 'what is not there yet is refused by name' 2 t build "$work/bad"
-holds 'never ignored' "$output" mount
+holds 'never ignored' "$output" device
 printf '[project]\nname = "x"\n[image.a]\ncontxt = "."\n' >"$work/bad/tbuild.toml"
 exits 'a wrong key of tbuild.toml is exit 2' 2 t -C "$work/bad" image a
 holds 'with file and line' "$output" 'tbuild.toml:4'

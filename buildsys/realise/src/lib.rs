@@ -5,12 +5,14 @@
 //! an [`Event`].
 
 mod event;
+mod log;
 mod op;
 mod record;
 mod run;
 mod state;
 
 pub use event::{Event, EventSink, Status, Summary};
+pub use log::failed_log;
 pub use op::{Context, Effect, Op, OpError, Output, Prepared, Work, chain as message};
 pub use record::{Last, Record, last, read_record};
 pub use run::{Failure, Options, Outcome, realise};

@@ -191,15 +191,15 @@ pub struct Context {
     pub node: Arc<str>,
     /// Where events go.
     pub events: EventSink,
-    /// The last output, kept for the failure message.
-    pub(crate) log: Arc<std::sync::Mutex<crate::record::Log>>,
+    /// Its output.
+    pub(crate) log: Arc<std::sync::Mutex<crate::log::Log>>,
 }
 
 impl Context {
     /// Passes on a piece of output.
     pub fn output(&self, stream: Stream, bytes: &[u8]) {
         if let Ok(mut log) = self.log.lock() {
-            log.push(bytes);
+            log.push(self.store.as_ref(), bytes);
         }
         let text = String::from_utf8_lossy(bytes).into_owned();
         (self.events)(Event::Output {

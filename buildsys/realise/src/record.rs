@@ -87,37 +87,3 @@ pub(crate) fn now() -> u64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
-
-/// The output of a node: the first and the last part of it, however long it is.
-#[derive(Debug, Default)]
-pub struct Log {
-    head: Vec<u8>,
-    tail: std::collections::VecDeque<u8>,
-    dropped: u64,
-}
-
-impl Log {
-    const HEAD: usize = 4 << 20;
-    const TAIL: usize = 1 << 20;
-
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let room = Self::HEAD - self.head.len().min(Self::HEAD);
-        let (head, rest) = bytes.split_at(room.min(bytes.len()));
-        self.head.extend_from_slice(head);
-        self.tail.extend(rest);
-        if self.tail.len() > Self::TAIL {
-            let extra = self.tail.len() - Self::TAIL;
-            self.tail.drain(..extra);
-            self.dropped += extra as u64;
-        }
-    }
-
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut bytes = self.head.clone();
-        if self.dropped > 0 {
-            bytes.extend_from_slice(format!("\n[{} bytes left out]\n", self.dropped).as_bytes());
-        }
-        bytes.extend(&self.tail);
-        bytes
-    }
-}

@@ -11,8 +11,9 @@ use tbuild_graph::{Graph, GraphError, KeyManifest, NodeId};
 use tbuild_store::Store;
 use tokio::task::JoinSet;
 
+use crate::log::{Log, remember_failure};
 use crate::op::chain;
-use crate::record::{Log, Record, last, now, read_record, remember};
+use crate::record::{Record, last, now, read_record, remember};
 use crate::{
     Context, Event, EventSink, Op, OpError, Output, Prepared, Status, Summary, Tracker, Transition,
 };
@@ -54,7 +55,7 @@ pub struct Failure {
     pub title: String,
     /// Why.
     pub error: OpError,
-    /// Its output, or the first and last part of it.
+    /// The end of its output.
     pub log: Vec<u8>,
 }
 
@@ -363,11 +364,19 @@ impl Run {
 }
 
 fn failed(error: OpError, duration: Duration, cx: &Context) -> Report {
-    let log = cx.log.lock().map(|log| log.bytes()).unwrap_or_default();
+    let mut log_end = Vec::new();
+    if let Ok(mut log) = cx.log.lock() {
+        log_end = log.tail();
+        let store = cx.store.as_ref();
+        // The failure itself is what the user has to hear of, not that its output could not be kept.
+        let _lost = log
+            .finish(store)
+            .and_then(|whole| remember_failure(store, &cx.node, whole));
+    }
     Report::Failed {
         error,
         duration,
-        log,
+        log: log_end,
     }
 }
 
@@ -542,12 +551,11 @@ impl Shared {
         cx: &Context,
     ) -> Result<(), OpError> {
         let name = &self.graph.get(node).name;
-        let log = cx.log.lock().map(|log| log.bytes()).unwrap_or_default();
-        let log = if log.is_empty() {
-            None
-        } else {
-            Some(self.store.put_blob(&log)?)
+        let log = match cx.log.lock() {
+            Ok(mut log) => log.finish(self.store.as_ref())?,
+            Err(_) => None,
         };
+        remember_failure(self.store.as_ref(), name, None)?;
         let record = Record {
             node: name.clone(),
             manifest: manifest.clone(),

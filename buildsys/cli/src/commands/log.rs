@@ -1,8 +1,6 @@
 //! `tbuild log NODE`: what a node printed when it last ran.
 
-use std::io::Write as _;
-
-use tbuild_realise::{last, read_record};
+use tbuild_realise::{failed_log, last, read_record};
 use tbuild_store::Store as _;
 
 use crate::args::Global;
@@ -18,12 +16,18 @@ pub struct Arguments {
 /// Runs it.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let store = crate::engine::open_store(global)?;
+    let show = |log: &tbuild_digest::BlobDigest| -> Result<u8, CliError> {
+        if let Some(mut blob) = store.open_blob(log)? {
+            // A reader that went away is no error.
+            let _gone = std::io::copy(&mut blob, &mut std::io::stdout().lock());
+        }
+        Ok(0)
+    };
+    if let Some(log) = failed_log(&store, &arguments.node)? {
+        return show(&log);
+    }
     let none = || CliError::failed(format!("{} has never run in this store", arguments.node));
     let known = last(&store, &arguments.node)?.ok_or_else(none)?;
     let record = read_record(&store, &known.key)?.ok_or_else(none)?;
-    if let Some(log) = &record.log {
-        let bytes = store.read_blob(log)?.unwrap_or_default();
-        let _gone = std::io::stdout().lock().write_all(&bytes);
-    }
-    Ok(0)
+    record.log.as_ref().map_or(Ok(0), show)
 }

@@ -10,6 +10,10 @@ use super::{Reporter, duration, eprint, progress};
 
 /// How often progress of one node is told.
 const EVERY: Duration = Duration::from_secs(5);
+/// How much of one node's output is shown, in bytes; all of it is in its log.
+const MOST: usize = 2 << 20;
+/// What is longer counts as a line even where it does not end.
+const LONGEST: usize = 16 << 10;
 
 /// The plain reporter.
 pub struct Plain {
@@ -17,6 +21,8 @@ pub struct Plain {
     /// The unfinished last line of each node.
     partial: HashMap<String, String>,
     told: HashMap<String, Instant>,
+    /// How much of each node's output came so far, in bytes.
+    shown: HashMap<String, usize>,
 }
 
 impl Plain {
@@ -26,6 +32,7 @@ impl Plain {
             begun: Instant::now(),
             partial: HashMap::new(),
             told: HashMap::new(),
+            shown: HashMap::new(),
         }
     }
 
@@ -37,13 +44,25 @@ impl Plain {
     }
 
     fn output(&mut self, node: &str, text: &str) {
+        let shown = self.shown.entry(node.to_owned()).or_default();
+        if *shown > MOST {
+            return;
+        }
+        *shown += text.len();
+        if *shown > MOST {
+            self.partial.remove(node);
+            let rest = format!("(the rest is not shown: tbuild log {node})");
+            return self.line(node, &rest);
+        }
         let mut rest = self.partial.remove(node).unwrap_or_default();
         rest.push_str(text);
         while let Some(end) = rest.find('\n') {
             self.line(node, rest[..end].trim_end_matches('\r'));
             rest.drain(..=end);
         }
-        if !rest.is_empty() {
+        if rest.len() > LONGEST {
+            self.line(node, &rest);
+        } else if !rest.is_empty() {
             self.partial.insert(node.to_owned(), rest);
         }
     }
@@ -79,6 +98,7 @@ impl Reporter for Plain {
                 error,
                 ..
             } => {
+                self.shown.remove(node);
                 if let Some(rest) = self.partial.remove(node) {
                     self.line(node, &rest);
                 }
