@@ -14,7 +14,7 @@ use crate::{
 /// What is to be built, and with what.
 #[derive(Debug, Clone, Default)]
 pub struct LowerOptions {
-    /// Name or number of the stage; the last one if none.
+    /// Name of the stage; the last one if none.
     pub target: Option<String>,
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
@@ -530,13 +530,8 @@ impl Lowering<'_> {
             return names.len().checked_sub(1);
         };
         let lower = target.to_lowercase();
-        let named = names.iter().rposition(|name| *name == Some(lower.as_str()));
-        let found = named.or_else(|| {
-            target
-                .parse()
-                .ok()
-                .filter(|index: &usize| *index < names.len())
-        });
+        // By name alone: a number is none, as with BuildKit.
+        let found = names.iter().rposition(|name| *name == Some(lower.as_str()));
         if found.is_none() {
             let message = format!("no stage is named {target}");
             let diagnostic = Diagnostic::error("UnknownTarget", Span::default(), message);

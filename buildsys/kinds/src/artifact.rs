@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tbuild_digest::{DiffId, TreeDigest};
+use tbuild_digest::TreeDigest;
 use tbuild_exec::{Mount, MountSource};
 use tbuild_graph::KeyManifest;
 use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
@@ -85,18 +85,19 @@ impl Artifact {
 
 /// The layer that holds a tree: the tree's files as an executor can mount them, with nothing of this
 /// machine's owners and times.
-pub(crate) fn layer_of(world: &World, value: &TreeValue) -> Result<DiffId, OpError> {
+pub(crate) fn layer_of(world: &World, value: &TreeValue) -> Result<LayerRef, OpError> {
     if let Place::Layer(diff_id) = value.place
+        && let Some(size) = world.store.blob_size(&diff_id.as_uncompressed_blob())?
         && world.index(&diff_id)?.tree().digest() == value.digest
     {
-        return Ok(diff_id);
+        return Ok(LayerRef { diff_id, size });
     }
     let name = value.digest.hex();
     let kept = world.store.reference(TREE_LAYER, &name)?;
     if let Some(layer) = kept.and_then(|bytes| serde_json::from_slice::<LayerRef>(&bytes).ok())
         && world.has_layer(&layer)?
     {
-        return Ok(layer.diff_id);
+        return Ok(layer);
     }
     let mut origins = HashMap::new();
     for entry in value.tree.entries() {
@@ -110,13 +111,15 @@ pub(crate) fn layer_of(world: &World, value: &TreeValue) -> Result<DiffId, OpErr
     let layer = store_layer(world, &value.tree, &mut Contents::new(world, origins))?;
     let bytes = serde_json::to_vec(&layer).map_err(|error| OpError::internal(&error))?;
     world.store.set_reference(TREE_LAYER, &name, Some(&bytes))?;
-    Ok(layer.diff_id)
+    Ok(layer)
 }
 
 fn make(world: &World, cx: &Context, state: State, outputs: &[String]) -> Result<Made, OpError> {
     let mut mounts = Vec::new();
     for (name, value) in &state.trees {
-        let folder = world.store.ensure_snapshot(&layer_of(world, value)?)?;
+        let folder = world
+            .store
+            .ensure_snapshot(&layer_of(world, value)?.diff_id)?;
         mounts.push(Mount {
             target: format!("{INPUTS}/{name}"),
             source: MountSource::Bind(folder),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tbuild_dockerfile::Platform;
 use tbuild_exec::Stream;
 use tbuild_fetch::{AptError, BaseSpec, Fetcher, Http, Verifier, build_base};
 use tbuild_graph::KeyManifest;
@@ -21,13 +22,13 @@ use crate::{LayerRef, StateValue, World};
 
 /// Nothing at all: FROM scratch.
 pub(crate) struct Scratch {
-    pub os: String,
-    pub architecture: String,
+    pub platform: Platform,
 }
 
-/// The config of nothing at all.
-pub(crate) fn scratch(os: &str, architecture: &str) -> ImageConfig {
-    let mut config = ImageConfig::scratch(os, architecture);
+/// The config of an image that is made from nothing. As with BuildKit, its folder is `/` and said to be.
+pub(crate) fn empty_config(platform: &Platform) -> ImageConfig {
+    let mut config = ImageConfig::scratch(&platform.os, &platform.architecture);
+    config.variant = Some(platform.variant.clone()).filter(|variant| !variant.is_empty());
     "/".clone_into(&mut config.config.working_dir);
     config
 }
@@ -39,10 +40,9 @@ impl Op for Scratch {
     }
 
     async fn prepare(&self, _: &Context, _: &[Output]) -> Result<Prepared, OpError> {
-        let config = scratch(&self.os, &self.architecture);
         Ok(Prepared::Ready(Output::new(StateValue {
             layers: Vec::new(),
-            config,
+            config: empty_config(&self.platform),
             scope: None,
             packages: None,
         })))

@@ -555,9 +555,17 @@ pub(crate) struct Account {
     pub home: String,
 }
 
-/// Looks `USER[:GROUP]` up in the image. A number without an account is itself, in group 0 as Docker has it
-/// for USER, in its own group for --chown.
+/// Who a process of `USER[:GROUP]` is in the image: its own group is among its groups, as runtimes have it.
 pub(crate) fn user(world: &World, parent: &StateValue, text: &str) -> Result<Account, OpError> {
+    let mut account = account(world, parent, text)?;
+    if !account.groups.contains(&account.gid) {
+        account.groups.insert(0, account.gid);
+    }
+    Ok(account)
+}
+
+/// Looks `USER[:GROUP]` up in the image.
+fn account(world: &World, parent: &StateValue, text: &str) -> Result<Account, OpError> {
     let question = Question::of_layers(ACCOUNTS, &parent.layers).about(text.as_bytes());
     question.answer(world, || find_user(world, parent, text))
 }
@@ -598,9 +606,7 @@ fn find_user(world: &World, parent: &StateValue, text: &str) -> Result<Account, 
         )));
     };
     let gid = match group {
-        None => account
-            .and_then(|line| number(line, 3))
-            .unwrap_or(if account.is_some() { 0 } else { uid }),
+        None => account.and_then(|line| number(line, 3)).unwrap_or(0),
         Some(group) => match groups
             .iter()
             .find(|line| line.first().is_some_and(|first| first == group))

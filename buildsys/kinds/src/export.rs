@@ -232,7 +232,7 @@ pub async fn load(
 /// Writes a tree's files into a folder.
 pub fn tree(world: &World, tree: &crate::TreeValue, dest: &Path) -> Result<(), OpError> {
     std::fs::create_dir_all(dest).map_err(failed("make", dest))?;
-    let layer = crate::artifact::layer_of(world, tree)?;
+    let layer = crate::artifact::layer_of(world, tree)?.diff_id;
     let blob = world
         .store
         .open_blob(&layer.as_uncompressed_blob())?

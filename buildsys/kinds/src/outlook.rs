@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 
 use tbuild_dockerfile::{
-    BaseRef, Concrete, CopySource, Diagnostic, IgnoreRules, Plan, Platform, Scope, Stage, Step, ast,
+    BaseRef, Concrete, CopySource, Diagnostic, IgnoreRules, Plan, Platform, Scope, Source, Stage, Step, ast,
 };
 use tbuild_oci::ImageConfig;
 
-use crate::base::scratch;
+use crate::base::empty_config;
 use crate::stage::{apply, begin};
 
 /// Configs of the images that stages start from, by the stage's number; none where nobody could be asked.
@@ -59,7 +59,7 @@ impl Outlook {
                 BaseRef::Scratch | BaseRef::Named(..) => {
                     let found = configs.get(&stage.index).cloned().flatten();
                     let known = found.is_some() || stage.base == BaseRef::Scratch;
-                    let scratch = || scratch(&platform.os, &platform.architecture);
+                    let scratch = || empty_config(platform);
                     let mut config = found.unwrap_or_else(scratch);
                     outlook
                         .warnings
@@ -116,7 +116,7 @@ fn left_out(step: &Step, concrete: &Concrete, ignored: &IgnoreRules) -> Vec<Diag
     };
     let sources = copy.sources.iter().zip(words);
     sources
-        .filter(|(source, _)| ignored.leaves_out(source))
+        .filter(|(source, _)| matches!(source, Source::Path(path) if ignored.leaves_out(&path.path)))
         .map(|(_, word)| {
             let message = format!("{keyword} of {}, which .dockerignore leaves out", word.text);
             let warning = Diagnostic::warning("CopyIgnoredFile", word.span, message);

@@ -233,18 +233,17 @@ impl Recipe {
                 message: format!("{place}: no stage {index}"),
             })
         };
+        let platform = stage.platform.as_deref().and_then(Platform::parse);
+        let platform = platform.unwrap_or_else(|| self.platform.clone());
         let base = match &stage.base {
             BaseRef::Stage(index) => earlier(index)?,
             BaseRef::Named(name, _) => {
                 names.named(graph, name, self.platform_of(stage).as_ref())?
             }
             BaseRef::Scratch => {
-                let platform = self
-                    .platform_of(stage)
-                    .unwrap_or_else(|| self.platform.clone());
+                // Nothing is the same on every platform: it is for the one that is built for, as with BuildKit.
                 let scratch = Scratch {
-                    os: platform.os,
-                    architecture: platform.architecture,
+                    platform: self.platform.clone(),
                 };
                 let name = format!("step:{place}/scratch");
                 graph
@@ -253,12 +252,14 @@ impl Recipe {
             }
         };
         let start = StageStart {
+            world: Arc::clone(world),
             plan: Arc::clone(plan),
             base: match &stage.base {
                 BaseRef::Named(name, _) => name.clone(),
                 BaseRef::Scratch | BaseRef::Stage(_) => place.clone(),
             },
             triggers,
+            platform,
         };
         let mut at = graph
             .add(

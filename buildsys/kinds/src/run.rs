@@ -275,7 +275,7 @@ fn prepare(world: &World, run: &Run) -> Result<Prepared, OpError> {
         Account {
             uid: 0,
             gid: 0,
-            groups: Vec::new(),
+            groups: vec![0],
             home: "/root".to_owned(),
         }
     } else {

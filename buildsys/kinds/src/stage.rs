@@ -3,21 +3,28 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tbuild_dockerfile::{BaseConfig, Concrete, Plan, Scope};
-use tbuild_oci::{Empty, Healthcheck, ImageConfig};
+use tbuild_dockerfile::{BaseConfig, Concrete, Plan, Platform, Scope};
+use tbuild_oci::{Empty, Healthcheck, HistoryEntry, ImageConfig};
 use tbuild_realise::{Context, Op, OpError, Output, Prepared};
 
+use crate::artifact::layer_of;
+use crate::base::empty_config;
 use crate::step::environment;
 use crate::value::input;
-use crate::{ImageValue, StateValue};
+use crate::world::blocking;
+use crate::{ImageValue, StateValue, TreeValue, World};
 
-/// A stage's start. Its input: the state of a base, an image, or the stage that it continues.
+/// A stage's start. Its input: the state of a base, an image, the stage that it continues, or the files of a folder
+/// that was named as a build context.
 pub(crate) struct StageStart {
+    pub world: Arc<World>,
     pub plan: Arc<Plan>,
     /// What FROM names.
     pub base: String,
     /// The base's ONBUILD triggers, which the stage begins with; none where an earlier stage is the base.
     pub triggers: Option<Vec<String>>,
+    /// What an image made of a folder's files is for.
+    pub platform: Platform,
 }
 
 /// The variables at the start of a stage whose base is an image of this config, which gets what it lacks and
@@ -37,6 +44,24 @@ pub(crate) fn begin(plan: &Plan, config: &mut ImageConfig) -> Scope {
     }
     runtime.on_build.clear();
     scope
+
+impl StageStart {
+    /// The files of a folder as an image without a config, as BuildKit takes them.
+    async fn of_tree(&self, tree: Arc<TreeValue>) -> Result<StateValue, OpError> {
+        let world = Arc::clone(&self.world);
+        let layer = blocking(move || layer_of(&world, &tree)).await?;
+        let mut config = empty_config(&self.platform);
+        config.history.push(HistoryEntry {
+            created_by: Some("a folder".to_owned()),
+            ..HistoryEntry::default()
+        });
+        Ok(StateValue {
+            layers: vec![layer],
+            config,
+            scope: None,
+            packages: None,
+        })
+    }
 }
 
 #[async_trait]
@@ -46,9 +71,13 @@ impl Op for StageStart {
     }
 
     async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
-        let mut state = match inputs.first().and_then(Output::get::<ImageValue>) {
-            Some(image) => image.state.clone(),
-            None => StateValue::clone(&*input::<StateValue>(inputs, 0)?),
+        let base = inputs.first();
+        let mut state = if let Some(image) = base.and_then(Output::get::<ImageValue>) {
+            image.state.clone()
+        } else if let Some(tree) = base.and_then(Output::get::<TreeValue>) {
+            self.of_tree(tree).await?
+        } else {
+            StateValue::clone(&*input::<StateValue>(inputs, 0)?)
         };
         let scope = if let Some(scope) = state.scope.take() {
             state.config.config.on_build.clear();
