@@ -349,7 +349,7 @@ impl Files {
                         },
                     )?
                 };
-                Ok(vec![world.store.ensure_snapshot(&layer)?])
+                Ok(vec![world.store.ensure_snapshot(&layer.diff_id)?])
             }
         }
     }
@@ -366,7 +366,7 @@ impl Files {
                     place: value.place.clone(),
                     scan: None,
                 };
-                layer_of(world, &value)?
+                layer_of(world, &value)?.diff_id
             }
             Whole::State(state) => {
                 let view = world.rootfs(&state.layers)?;

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use tbuild_dockerfile::{
-    BaseRef, Concrete, CopySource, Diagnostic, IgnoreRules, Plan, Platform, Scope, Source, Stage, Step, ast,
+    BaseRef, Concrete, CopySource, Diagnostic, IgnoreRules, Plan, Platform, Scope, Source, Stage,
+    Step, ast,
 };
 use tbuild_oci::ImageConfig;
 
@@ -116,7 +117,9 @@ fn left_out(step: &Step, concrete: &Concrete, ignored: &IgnoreRules) -> Vec<Diag
     };
     let sources = copy.sources.iter().zip(words);
     sources
-        .filter(|(source, _)| matches!(source, Source::Path(path) if ignored.leaves_out(&path.path)))
+        .filter(
+            |(source, _)| matches!(source, Source::Path(path) if ignored.leaves_out(&path.path)),
+        )
         .map(|(_, word)| {
             let message = format!("{keyword} of {}, which .dockerignore leaves out", word.text);
             let warning = Diagnostic::warning("CopyIgnoredFile", word.span, message);

@@ -44,6 +44,7 @@ pub(crate) fn begin(plan: &Plan, config: &mut ImageConfig) -> Scope {
     }
     runtime.on_build.clear();
     scope
+}
 
 impl StageStart {
     /// The files of a folder as an image without a config, as BuildKit takes them.

@@ -69,7 +69,7 @@ impl Operand {
         }
         if let Some(tree) = output.get::<TreeValue>() {
             let mut operand = Self::new(world);
-            operand.push(crate::artifact::layer_of(world, &tree)?, None)?;
+            operand.push(crate::artifact::layer_of(world, &tree)?.diff_id, None)?;
             return Ok(Some(operand));
         }
         match output.get::<ChartValue>() {
