@@ -2,6 +2,7 @@
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 
 from . import cases
@@ -52,16 +53,26 @@ class BuildKit:
         call([*command, "--output", f"type=oci,dest={archive}"], cwd=work, env=env)
 
 
-class Buildah:
+class Started:
+    """A builder with something to end: `with` does."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+class Buildah(Started):
     """Debian's buildah, storage of its own."""
 
     def __init__(self, base, work):
-        self.own = ["--root", work / "buildah", "--runroot", work / "buildah-run", "--storage-driver", "vfs"]
+        self.own = ["--root", work / "buildah", "--runroot", work / "buildah-run", "--storage-driver", "overlay"]
         (work / "base.Dockerfile").write_text("FROM scratch\nCOPY . /\n")
         self.bud("-f", work / "base.Dockerfile", "-t", "localhost/base", base)
 
     def bud(self, *arguments, **options):
-        return call(["buildah", *self.own, "bud", "--isolation=chroot", "--network=host", "--format=docker", "--pull-never", *arguments], **options)
+        return call(["buildah", *self.own, "bud", "--isolation=chroot", "--network=host", "--format=docker", "--pull-never", "--identity-label=false", *arguments], **options)
 
     def build(self, case, work, archive, servers):
         tag = f"localhost/{case.name}"
@@ -71,21 +82,47 @@ class Buildah:
         self.bud(*arguments, "-t", tag, "--layers=false", work / "context", cwd=work, env=environment(case, servers))
         call(["buildah", *self.own, "push", tag, f"docker-archive:{archive}"])
 
+    def __exit__(self, *_):
+        call(["buildah", *self.own, "rmi", "--all", "--force"])
 
-class Docker:
-    """Debian's docker.io at DOCKER_HOST: the classic builder."""
+
+class Docker(Started):
+    """Debian's docker.io with its classic builder: a dockerd at DOCKER_HOST, or one of its own."""
+
+    PROGRAM = "/usr/bin/docker"
 
     def __init__(self, base, work):
-        self.env = {"DOCKER_BUILDKIT": "0"}
+        self.env = {"DOCKER_BUILDKIT": "0", "DOCKER_HOST": os.environ.get("DOCKER_HOST", f"unix://{work}/docker.sock")}
+        self.daemon, self.work = None, work
+        if "DOCKER_HOST" not in os.environ:
+            self.start(work)
         (work / "base.Dockerfile").write_text("FROM scratch\nCOPY . /\n")
-        call(["/usr/bin/docker", "build", "-q", "-f", work / "base.Dockerfile", "-t", "base", base], env={**os.environ, **self.env})
+        call([self.PROGRAM, "build", "-q", "-f", work / "base.Dockerfile", "-t", "base", base], env={**os.environ, **self.env})
+
+    def start(self, work):
+        command = ["dockerd", "--data-root", work / "docker", "--exec-root", work / "docker-run", "--pidfile", work / "docker.pid"]
+        command += ["-H", self.env["DOCKER_HOST"], "--iptables=false", "--bridge=none", "--storage-driver=overlay2"]
+        log = open(work / "docker.log", "w")
+        self.daemon = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
+        for _ in range(300):
+            if subprocess.run([self.PROGRAM, "version"], env={**os.environ, **self.env}, capture_output=True).returncode == 0:
+                return
+            time.sleep(0.1)
+        raise SystemExit("dockerd does not start:\n" + (work / "docker.log").read_text())
 
     def build(self, case, work, archive, servers):
         if case.fields["context"]:
             raise Refused("the classic builder has no named contexts")
         env = environment(case, servers) | self.env
-        call(["/usr/bin/docker", "build", "--network=host", *docker_flags(case, work, servers), "-t", case.name, work / "context"], cwd=work, env=env)
-        call(["/usr/bin/docker", "save", "-o", archive, case.name], env=env)
+        call([self.PROGRAM, "build", "--network=host", *docker_flags(case, work, servers), "-t", case.name, work / "context"], cwd=work, env=env)
+        call([self.PROGRAM, "save", "-o", archive, case.name], env=env)
+
+    def __exit__(self, *_):
+        if self.daemon:
+            self.daemon.terminate()
+            self.daemon.wait()
+            # It leaves its network namespace mounted.
+            subprocess.run(["umount", self.work / "docker-run/netns/default"], stderr=subprocess.DEVNULL)
 
 
 def docker_flags(case, work, servers):
