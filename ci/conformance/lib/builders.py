@@ -15,7 +15,7 @@ class Refused(Exception):
 def call(arguments, **options):
     done = subprocess.run([str(part) for part in arguments], capture_output=True, text=True, errors="replace", **options)
     if done.returncode:
-        raise Refused(done.stderr.strip() + "\n" + done.stdout.strip())
+        raise Refused(done.stdout.strip() + "\n" + done.stderr.strip())
     return done.stdout
 
 
