@@ -100,6 +100,18 @@ pub struct Global {
     pub color: Color,
 }
 
+impl Global {
+    /// The same for a command whose result is one document: with `--json` no events stand before it.
+    #[must_use]
+    pub fn for_document(&self) -> Self {
+        let mut own = self.clone();
+        if std::mem::take(&mut own.json) {
+            own.progress = Progress::Quiet;
+        }
+        own
+    }
+}
+
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Progress {

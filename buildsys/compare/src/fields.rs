@@ -42,6 +42,7 @@ pub(crate) fn compare(a: &Entry, b: &Entry) -> Vec<FieldDifference> {
         let time = |entry: &Entry| Some(date(entry.mtime));
         field("mtime", time(a), time(b));
     }
+    let flag = |set: bool| Some(if set { "yes" } else { "no" }.to_owned());
     field("opaque", flag(a.opaque), flag(b.opaque));
     if std::mem::discriminant(&a.node) == std::mem::discriminant(&b.node) {
         field("link", link(&a.node), link(&b.node));
@@ -56,10 +57,6 @@ pub(crate) fn compare(a: &Entry, b: &Entry) -> Vec<FieldDifference> {
         field(&name, value(a), value(b));
     }
     found
-}
-
-fn flag(set: bool) -> Option<String> {
-    Some(if set { "yes" } else { "no" }.to_owned())
 }
 
 fn link(node: &Node) -> Option<String> {

@@ -37,7 +37,7 @@ const CONTENTS: usize = 1000;
 
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
-    let engine = Engine::new(global, Project::load_or_empty(global)?)?;
+    let engine = Engine::new(&global.for_document(), Project::load_or_empty(global)?)?;
     let a = find(&engine, &arguments.a).await?;
     let b = find(&engine, &arguments.b).await?;
     let contents = if global.json {

@@ -156,7 +156,7 @@ fn named(engine: &Engine, name: &str, is_base: bool) -> Result<NodeRef, CliError
 
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
-    let engine = Engine::new(global, Project::load_or_empty(global)?)?;
+    let engine = Engine::new(&global.for_document(), Project::load_or_empty(global)?)?;
     if let Some(result) = &arguments.once {
         return once::run(&engine, arguments, result).await;
     }

@@ -83,7 +83,7 @@ pub async fn run(engine: &Engine, arguments: &Arguments, result: &Path) -> Resul
         key: outcome
             .manifests
             .get(&target)
-            .map(|manifest| manifest.key()),
+            .map(tbuild_graph::KeyManifest::key),
         nodes: nodes.collect(),
         missing: MISSING.get().cloned().unwrap_or_default(),
     };

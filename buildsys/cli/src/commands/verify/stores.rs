@@ -52,20 +52,27 @@ pub async fn prepare(
         Some(folder) => kept(folder)?,
         None => temporary(engine)?,
     };
-    let seeds: Vec<NodeId> = graph
+    let closure = graph
         .closure(&[target])
-        .map_err(|error| CliError::usage(error.to_string()))?
+        .map_err(|error| CliError::usage(error.to_string()))?;
+    // A base that is to be built twice is built here as well: that locks it, and brings its packages.
+    let downloads: Vec<NodeId> = closure
         .into_iter()
-        .filter(|node| *node != target && is_download(graph, *node, arguments.bases))
+        .filter(|node| is_download(graph, *node))
         .collect();
-    let outcome = if seeds.is_empty() {
+    let is_judged = |node: NodeId| {
+        let is_base = graph.get(node).kind == NodeKind::Base;
+        node == target || (arguments.bases && is_base)
+    };
+    let outcome = if downloads.is_empty() {
         Outcome::default()
     } else {
-        engine.realise(Arc::clone(graph), &seeds).await?
+        engine.realise(Arc::clone(graph), &downloads).await?
     };
     for path in &stores.paths {
         let store = LocalStore::open(path)?;
-        for manifest in outcome.manifests.values() {
+        let known = outcome.manifests.iter();
+        for (_, manifest) in known.filter(|(node, _)| !is_judged(**node)) {
             seed_record(&engine.world.store, &store, &manifest.key())?;
         }
         for text in lockfiles(&engine.world.project) {
@@ -76,11 +83,10 @@ pub async fn prepare(
 }
 
 /// Whether a node brings what comes from elsewhere: nothing of it is what the verified thing does.
-fn is_download(graph: &Nodes, node: NodeId, bases_too: bool) -> bool {
+fn is_download(graph: &Nodes, node: NodeId) -> bool {
     let vertex = graph.get(node);
     match vertex.kind {
-        // A base of packages is built here; one of a registry is not, but is locked by its digest.
-        NodeKind::Base => !bases_too,
+        NodeKind::Base => true,
         NodeKind::Source | NodeKind::Tool => vertex.inputs.is_empty(),
         _ => false,
     }
