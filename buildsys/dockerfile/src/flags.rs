@@ -97,3 +97,41 @@ impl Flags {
 fn is_switch(value: &str) -> bool {
     value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false")
 }
+
+/// The flags that an instruction may have.
+pub(crate) fn allowed_flags(keyword: &str) -> &'static [(&'static str, Takes)] {
+    match keyword {
+        "FROM" => &[("platform", Takes::Value)],
+        "COPY" => &[
+            ("from", Takes::Value),
+            ("chown", Takes::Value),
+            ("chmod", Takes::Value),
+            ("link", Takes::Switch),
+            ("parents", Takes::Switch),
+            ("exclude", Takes::Values),
+        ],
+        "ADD" => &[
+            ("chown", Takes::Value),
+            ("chmod", Takes::Value),
+            ("link", Takes::Switch),
+            ("keep-git-dir", Takes::Switch),
+            ("checksum", Takes::Value),
+            ("unpack", Takes::Switch),
+            ("exclude", Takes::Values),
+        ],
+        "RUN" => &[
+            ("mount", Takes::Values),
+            ("network", Takes::Value),
+            ("security", Takes::Value),
+            ("device", Takes::Values),
+        ],
+        "HEALTHCHECK" => &[
+            ("interval", Takes::Value),
+            ("timeout", Takes::Value),
+            ("start-period", Takes::Value),
+            ("start-interval", Takes::Value),
+            ("retries", Takes::Value),
+        ],
+        _ => &[],
+    }
+}

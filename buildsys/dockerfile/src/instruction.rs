@@ -3,11 +3,9 @@
 use std::ops::Range;
 
 use crate::ast::{
-    Add, ArgDefinition, CommandForm, CommandLine, Copy, From, Healthcheck, Heredoc, Kind, Pair,
-    Run, Word,
+    Add, ArgDefinition, CommandForm, CommandLine, Copy, From, Heredoc, Kind, Pair, Run, Word,
 };
-use crate::duration::parse_duration;
-use crate::flags::{Flags, Takes};
+use crate::flags::{Flags, allowed_flags};
 use crate::heredoc::announced;
 use crate::lines::Logical;
 use crate::suggest::suggest;
@@ -45,11 +43,11 @@ pub(crate) struct Statement<'a> {
     /// Where the keyword stands in the line.
     pub keyword_range: Range<usize>,
     flags: Vec<(String, Span)>,
-    rest: Range<usize>,
+    pub(crate) rest: Range<usize>,
 }
 
 /// The result of reading a JSON array of strings.
-enum Json {
+pub(crate) enum Json {
     Strings(Vec<String>),
     OtherValues,
     None,
@@ -91,15 +89,7 @@ impl<'a> Statement<'a> {
         }
     }
 
-    /// The instruction after ONBUILD.
-    fn trigger(&self) -> Option<Logical> {
-        let text = &self.line.text[self.rest.clone()];
-        let logical = Logical::of(text);
-        // ONBUILD ONBUILD is an error of its own: no need to look any deeper.
-        (!text.is_empty() && !text.to_uppercase().starts_with("ONBUILD")).then_some(logical)
-    }
-
-    fn word(&self, range: Range<usize>) -> Word {
+    pub(crate) fn word(&self, range: Range<usize>) -> Word {
         Word {
             text: self.line.text[range.clone()].to_owned(),
             span: self.line.span(range),
@@ -114,11 +104,11 @@ impl<'a> Statement<'a> {
         self.word(self.rest.clone())
     }
 
-    fn error(&self, message: impl Into<String>) -> Diagnostic {
+    pub(crate) fn error(&self, message: impl Into<String>) -> Diagnostic {
         Diagnostic::error("InvalidInstruction", self.line.whole(), message)
     }
 
-    fn json(&self, range: Range<usize>) -> Json {
+    pub(crate) fn json(&self, range: Range<usize>) -> Json {
         let text = self.line.text[range].trim_start();
         if !text.starts_with('[') {
             return Json::None;
@@ -426,7 +416,7 @@ impl<'a> Statement<'a> {
         }))
     }
 
-    fn not_strings(&self) -> Diagnostic {
+    pub(crate) fn not_strings(&self) -> Diagnostic {
         let message = format!("the JSON array of {} may hold strings only", self.keyword);
         Diagnostic::error(
             "InvalidInstruction",
@@ -435,7 +425,7 @@ impl<'a> Statement<'a> {
         )
     }
 
-    fn command(&self, range: Range<usize>) -> Result<CommandLine, Diagnostic> {
+    pub(crate) fn command(&self, range: Range<usize>) -> Result<CommandLine, Diagnostic> {
         let form = match self.json(range.clone()) {
             Json::OtherValues => return Err(self.not_strings()),
             Json::Strings(strings) => CommandForm::Exec(strings),
@@ -447,7 +437,7 @@ impl<'a> Statement<'a> {
         })
     }
 
-    fn one(&self) -> Result<Word, Diagnostic> {
+    pub(crate) fn one(&self) -> Result<Word, Diagnostic> {
         if self.rest.is_empty() {
             return Err(self.error(format!("{} needs an argument", self.keyword)));
         }
@@ -494,179 +484,5 @@ impl<'a> Statement<'a> {
                 .error("SHELL takes a JSON array of strings")
                 .with_hint(r#"write SHELL ["/bin/sh", "-c"]"#)),
         }
-    }
-
-    fn healthcheck(&self, mut flags: Flags) -> Result<Kind, Diagnostic> {
-        let (kind, rest) = split_first(&self.line.text, self.rest.clone());
-        let rest = rest.unwrap_or(self.rest.end..self.rest.end);
-        match self.line.text[kind.clone()].to_uppercase().as_str() {
-            "" => Err(self.error("HEALTHCHECK needs CMD and a command, or NONE")),
-            "NONE" if rest.is_empty() => Ok(Kind::Healthcheck(Healthcheck::None)),
-            "NONE" => Err(self.error("HEALTHCHECK NONE takes no arguments")),
-            "CMD" => {
-                let command = self.command(rest)?;
-                let empty = match &command.form {
-                    CommandForm::Shell(line) => line.is_empty(),
-                    CommandForm::Exec(argv) => argv.is_empty(),
-                };
-                if empty {
-                    return Err(self.error("HEALTHCHECK CMD needs a command"));
-                }
-                let mut time = |name: &str| time(name, flags.take(name));
-                let (interval, timeout) = (time("interval")?, time("timeout")?);
-                let (start_period, start_interval) =
-                    (time("start-period")?, time("start-interval")?);
-                let retries = match flags.take("retries") {
-                    None => 0,
-                    Some(word) if word.text.is_empty() => 0,
-                    Some(word) => word
-                        .text
-                        .parse()
-                        .ok()
-                        .filter(|n| i32::try_from(*n).is_ok())
-                        .ok_or_else(|| {
-                            let message = format!(
-                                "--retries takes a number that is not negative, not {:?}",
-                                word.text
-                            );
-                            Diagnostic::error("InvalidFlag", word.span, message)
-                        })?,
-                };
-                let check = Healthcheck::Cmd {
-                    command,
-                    interval,
-                    timeout,
-                    start_period,
-                    start_interval,
-                    retries,
-                };
-                Ok(Kind::Healthcheck(check))
-            }
-            other => {
-                let message = format!("HEALTHCHECK takes CMD or NONE, not {other}");
-                Err(Diagnostic::error(
-                    "InvalidInstruction",
-                    self.line.span(kind),
-                    message,
-                ))
-            }
-        }
-    }
-
-    /// What is wrong with the form of a trigger's arguments. All else is told by the build that it is run in.
-    fn check_trigger(&self) -> Result<(), Diagnostic> {
-        let Some(line) = self.trigger() else {
-            return Ok(());
-        };
-        let inner = Statement::split(&line, self.escape);
-        let misformed = match inner.keyword.as_str() {
-            "ENV" | "LABEL" => {
-                let words = split_quoted(&line.text, inner.rest.clone(), self.escape);
-                let named = |range: &Range<usize>| line.text[range.clone()].contains('=');
-                match words.first() {
-                    None => false,
-                    Some(first) if named(first) => !words.iter().all(named),
-                    Some(_) => split_first(&line.text, inner.rest.clone()).1.is_none(),
-                }
-            }
-            "RUN" | "CMD" | "ENTRYPOINT" | "SHELL" | "COPY" | "ADD" | "VOLUME" => {
-                matches!(inner.json(inner.rest.clone()), Json::OtherValues)
-            }
-            "HEALTHCHECK" => split_first(&line.text, inner.rest.clone())
-                .1
-                .is_some_and(|rest| matches!(inner.json(rest), Json::OtherValues)),
-            _ => false,
-        };
-        if misformed {
-            let message = format!("the arguments of {} are not of its form", inner.keyword);
-            return Err(Diagnostic::error(
-                "InvalidInstruction",
-                self.line.span(self.rest.clone()),
-                message,
-            ));
-        }
-        Ok(())
-    }
-
-    fn onbuild(&self, heredocs: &[Heredoc]) -> Result<Kind, Diagnostic> {
-        let word = self.one()?;
-        let trigger = split_first(&self.line.text, self.rest.clone()).0;
-        let keyword = self.line.text[trigger].to_uppercase();
-        if matches!(keyword.as_str(), "ONBUILD" | "FROM" | "MAINTAINER") {
-            return Err(Diagnostic::error(
-                "InvalidInstruction",
-                word.span,
-                format!("ONBUILD {keyword} is not allowed"),
-            ));
-        }
-        self.check_trigger()?;
-        // White space at the end of the line stays: an image keeps the text as it was written.
-        let mut text = self.line.text[self.rest.start..].to_owned();
-        for heredoc in heredocs {
-            text.push('\n');
-            text.push_str(&heredoc.content);
-            text.push_str(&heredoc.name);
-        }
-        Ok(Kind::Onbuild(Word {
-            text,
-            span: word.span,
-        }))
-    }
-}
-
-fn time(name: &str, flag: Option<Word>) -> Result<u64, Diagnostic> {
-    /// One millisecond.
-    const SHORTEST: u64 = 1_000_000;
-    let Some(word) = flag.filter(|word| !word.text.is_empty()) else {
-        return Ok(0);
-    };
-    match parse_duration(&word.text) {
-        Some(nanoseconds) if nanoseconds == 0 || nanoseconds >= SHORTEST => Ok(nanoseconds),
-        Some(_) => {
-            let message = format!("--{name} is shorter than a millisecond");
-            Err(Diagnostic::error("InvalidFlag", word.span, message))
-        }
-        None => {
-            let message = format!("--{name} takes a duration, not {:?}", word.text);
-            Err(Diagnostic::error("InvalidFlag", word.span, message)
-                .with_hint("such as 30s, 1m30s or 500ms"))
-        }
-    }
-}
-
-fn allowed_flags(keyword: &str) -> &'static [(&'static str, Takes)] {
-    match keyword {
-        "FROM" => &[("platform", Takes::Value)],
-        "COPY" => &[
-            ("from", Takes::Value),
-            ("chown", Takes::Value),
-            ("chmod", Takes::Value),
-            ("link", Takes::Switch),
-            ("parents", Takes::Switch),
-            ("exclude", Takes::Values),
-        ],
-        "ADD" => &[
-            ("chown", Takes::Value),
-            ("chmod", Takes::Value),
-            ("link", Takes::Switch),
-            ("keep-git-dir", Takes::Switch),
-            ("checksum", Takes::Value),
-            ("unpack", Takes::Switch),
-            ("exclude", Takes::Values),
-        ],
-        "RUN" => &[
-            ("mount", Takes::Values),
-            ("network", Takes::Value),
-            ("security", Takes::Value),
-            ("device", Takes::Values),
-        ],
-        "HEALTHCHECK" => &[
-            ("interval", Takes::Value),
-            ("timeout", Takes::Value),
-            ("start-period", Takes::Value),
-            ("start-interval", Takes::Value),
-            ("retries", Takes::Value),
-        ],
-        _ => &[],
     }
 }

@@ -10,7 +10,11 @@ pub mod ast;
 mod checks;
 mod chmod;
 mod concrete;
+<<<<<<< HEAD
 mod copied;
+=======
+mod defaults;
+>>>>>>> ab2c506 (Give platforms, ONBUILD and HEALTHCHECK files of their own)
 mod diagnostic;
 mod directive;
 mod duration;
@@ -18,6 +22,7 @@ mod expand;
 mod flags;
 mod glob;
 mod glob_class;
+mod healthcheck;
 mod heredoc;
 mod ignore;
 mod ignore_pattern;
@@ -30,6 +35,7 @@ mod normalize;
 mod parse;
 mod pattern;
 mod plan;
+mod platform;
 mod ports;
 mod reference;
 mod refuse;
@@ -40,6 +46,7 @@ mod scope;
 mod size;
 mod span;
 mod suggest;
+mod trigger;
 mod values;
 mod words;
 
@@ -54,12 +61,19 @@ pub use duration::parse_duration;
 pub use expand::{ExpandError, Expansion, expand, expand_heredoc};
 pub use glob::{Glob, GlobError, glob_matches, has_wildcards};
 pub use ignore::{FolderMatches, IgnoreRules};
+<<<<<<< HEAD
 pub use lower::{LowerOptions, Platform, lower};
 pub use mount::{BindMount, CacheMount, ConcreteMount, MountOwner, SecretMount, Sharing, SshMount};
 pub use normalize::Normalizer;
 pub use parse::parse;
 pub use plan::{BaseRef, CopySource, NamedRef, Plan, Stage, Step};
 pub use remote::{GitRemote, Remote, RemoteError};
+=======
+pub use lower::{LowerOptions, lower};
+pub use parse::parse;
+pub use plan::{BaseRef, CopySource, NamedRef, Plan, Stage, Step};
+pub use platform::Platform;
+>>>>>>> ab2c506 (Give platforms, ONBUILD and HEALTHCHECK files of their own)
 pub use scope::{BaseConfig, DEFAULT_PATH, Scope};
 pub use size::parse_size;
 pub use span::{Span, line_column};

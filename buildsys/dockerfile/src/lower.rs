@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::{Dockerfile, Instruction, Kind, Word};
 use crate::expand::expand;
-use crate::parse::{check_front_end, parse_trigger};
+use crate::parse::parse_trigger;
+use crate::platform::{Platform, platform_args};
 use crate::suggest::suggest;
 use crate::{
     BaseRef, CopySource, Diagnostic, Expansion, NamedRef, Origin, Plan, Span, Stage, Step, lint,
@@ -31,151 +32,6 @@ pub struct LowerOptions {
     pub triggers: BTreeMap<usize, Vec<String>>,
     /// Whether the plan has all stages, not only those that the target needs: to check them.
     pub all_stages: bool,
-}
-
-/// A platform as `os/architecture[/variant]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Platform {
-    /// `linux`.
-    pub os: String,
-    /// `amd64`, `arm64` …
-    pub architecture: String,
-    /// `v7` and the like, or empty.
-    pub variant: String,
-}
-
-impl Default for Platform {
-    fn default() -> Self {
-        Self {
-            os: "linux".to_owned(),
-            architecture: "amd64".to_owned(),
-            variant: String::new(),
-        }
-    }
-}
-
-impl Platform {
-    /// Reads `os/architecture[/variant]`, or one of the first two alone, as containerd's platforms do: the usual
-    /// other names of architectures are understood, and variants that mean the default are left out.
-    pub fn parse(text: &str) -> Option<Self> {
-        let parts: Vec<&str> = text.split('/').collect();
-        let valid = |part: &&str| {
-            !part.is_empty()
-                && part
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
-        };
-        if parts.len() > 3 || !parts.iter().all(valid) {
-            return None;
-        }
-        let os = |text: &str| match text.to_ascii_lowercase().as_str() {
-            "macos" => "darwin".to_owned(),
-            os => os.to_owned(),
-        };
-        let platform = |os: String, (architecture, variant): (String, String)| Self {
-            os,
-            architecture,
-            variant,
-        };
-        match parts.as_slice() {
-            [one] if OSES.contains(&os(one).as_str()) => Some(platform(
-                os(one),
-                (Self::default().architecture, String::new()),
-            )),
-            [one] => {
-                let named = normal(one, "");
-                ARCHITECTURES
-                    .contains(&named.0.as_str())
-                    .then(|| platform(Self::default().os, named))
-            }
-            [first, architecture] => Some(platform(os(first), normal(architecture, ""))),
-            [first, architecture, variant] => {
-                Some(platform(os(first), normal(architecture, variant)))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Operating systems that may stand alone.
-const OSES: [&str; 17] = [
-    "aix",
-    "android",
-    "darwin",
-    "dragonfly",
-    "freebsd",
-    "hurd",
-    "illumos",
-    "ios",
-    "js",
-    "linux",
-    "nacl",
-    "netbsd",
-    "openbsd",
-    "plan9",
-    "solaris",
-    "windows",
-    "zos",
-];
-/// Architectures that may stand alone.
-const ARCHITECTURES: [&str; 24] = [
-    "386",
-    "amd64",
-    "amd64p32",
-    "arm",
-    "arm64",
-    "arm64be",
-    "armbe",
-    "loong64",
-    "mips",
-    "mips64",
-    "mips64le",
-    "mips64p32",
-    "mips64p32le",
-    "mipsle",
-    "ppc",
-    "ppc64",
-    "ppc64le",
-    "riscv",
-    "riscv64",
-    "s390",
-    "s390x",
-    "sparc",
-    "sparc64",
-    "wasm",
-];
-
-/// An architecture and its variant by their usual names.
-fn normal(architecture: &str, variant: &str) -> (String, String) {
-    let (architecture, variant) = (
-        architecture.to_ascii_lowercase(),
-        variant.to_ascii_lowercase(),
-    );
-    let (architecture, variant) = match (architecture.as_str(), variant.as_str()) {
-        ("i386", _) => ("386", ""),
-        ("x86_64" | "x86-64" | "amd64", "v1") => ("amd64", ""),
-        ("x86_64" | "x86-64", variant) => ("amd64", variant),
-        ("aarch64" | "arm64", "8" | "v8" | "v8.0") => ("arm64", ""),
-        ("aarch64" | "arm64", "9" | "9.0" | "v9.0") => ("arm64", "v9"),
-        ("aarch64", variant) => ("arm64", variant),
-        ("armhf", _) | ("arm", "" | "7") => ("arm", "v7"),
-        ("armel", _) | ("arm", "6") => ("arm", "v6"),
-        ("arm", "5") => ("arm", "v5"),
-        ("arm", "8") => ("arm", "v8"),
-        same => same,
-    };
-    (architecture.to_owned(), variant.to_owned())
-}
-
-impl std::fmt::Display for Platform {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        if self.variant.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "/{}", self.variant)
-        }
-    }
 }
 
 /// Works out which stages the target needs and what each starts from. Instructions and flags that are not
@@ -228,14 +84,14 @@ struct Draft {
     problems: Vec<Diagnostic>,
 }
 
-struct Lowering<'a> {
-    dockerfile: &'a Dockerfile,
-    options: &'a LowerOptions,
-    globals: BTreeMap<String, String>,
+pub(crate) struct Lowering<'a> {
+    pub dockerfile: &'a Dockerfile,
+    pub options: &'a LowerOptions,
+    pub globals: BTreeMap<String, String>,
     /// ARGs before the first FROM, with or without a value.
-    declared: BTreeSet<String>,
-    errors: Vec<Diagnostic>,
-    warnings: Vec<Diagnostic>,
+    pub declared: BTreeSet<String>,
+    pub errors: Vec<Diagnostic>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl Lowering<'_> {
@@ -270,60 +126,6 @@ impl Lowering<'_> {
         // A FROM that cannot be expanded has shifted the numbers: nothing is to be looked up by them.
         let target = target.filter(|_| drafts.len() == names.len());
         (drafts, target)
-    }
-
-    /// Base names that are none if no build argument is given.
-    fn check_defaults(&mut self) {
-        let bare = LowerOptions {
-            build_args: BTreeMap::new(),
-            ..self.options.clone()
-        };
-        let mut lowering = Lowering {
-            dockerfile: self.dockerfile,
-            options: &bare,
-            // Predefined ones may be overridden all the same.
-            globals: platform_args(self.dockerfile, self.options),
-            declared: BTreeSet::new(),
-            errors: Vec::new(),
-            warnings: Vec::new(),
-        };
-        let mut in_stage = false;
-        for instruction in &self.dockerfile.instructions {
-            let Kind::From(from) = &instruction.kind else {
-                if !in_stage {
-                    lowering.global_args(instruction);
-                }
-                continue;
-            };
-            in_stage = true;
-            let image = lowering.expand_global(&from.image, None);
-            let Some(image) = image.filter(|_| lowering.errors.is_empty()) else {
-                return;
-            };
-            if !reference::is_valid(&image.text) {
-                let message = format!(
-                    "without build arguments, {} comes to {:?}, which names no image",
-                    from.image.text, image.text
-                );
-                let warning =
-                    Diagnostic::warning("InvalidDefaultArgInFrom", from.image.span, message);
-                self.dockerfile.checks.push(&mut self.warnings, warning);
-            }
-        }
-    }
-
-    /// `--build-arg BUILDKIT_SYNTAX` names a front end as `# syntax=` does.
-    fn check_front_end(&mut self) {
-        const NAME: &str = "BUILDKIT_SYNTAX";
-        let Some(given) = self.options.build_args.get(NAME) else {
-            return;
-        };
-        if let Err(error) = check_front_end(given, Span::new(0, given.len())) {
-            self.errors.push(error.in_text(Origin {
-                name: format!("--build-arg {NAME}"),
-                text: given.clone(),
-            }));
-        }
     }
 
     /// What the stage starts from has a say in it: its ONBUILD triggers come first.
@@ -383,7 +185,7 @@ impl Lowering<'_> {
             .is_some_and(|name| self.options.contexts.contains(name))
     }
 
-    fn global_args(&mut self, instruction: &Instruction) {
+    pub(crate) fn global_args(&mut self, instruction: &Instruction) {
         let Kind::Arg(definitions) = &instruction.kind else {
             return;
         };
@@ -402,7 +204,11 @@ impl Lowering<'_> {
     }
 
     /// Expands a word by the ARGs before the first FROM; `from` is the FROM that it is part of.
-    fn expand_global(&mut self, word: &Word, from: Option<&Instruction>) -> Option<Expansion> {
+    pub(crate) fn expand_global(
+        &mut self,
+        word: &Word,
+        from: Option<&Instruction>,
+    ) -> Option<Expansion> {
         match expand(&word.text, self.dockerfile.escape, |name| {
             self.globals.get(name).cloned()
         }) {
@@ -543,7 +349,7 @@ impl Lowering<'_> {
 }
 
 /// Names of all stages, in order.
-fn stage_names(dockerfile: &Dockerfile) -> Vec<Option<&str>> {
+pub(crate) fn stage_names(dockerfile: &Dockerfile) -> Vec<Option<&str>> {
     let froms = dockerfile
         .instructions
         .iter()
@@ -710,37 +516,4 @@ fn needed(drafts: &[Draft], target: usize) -> BTreeSet<usize> {
         }
     }
     needed
-}
-
-/// ARGs that FROM sees without a declaration, and stages by a bare one.
-fn platform_args(dockerfile: &Dockerfile, options: &LowerOptions) -> BTreeMap<String, String> {
-    let mut args = BTreeMap::new();
-    for (prefix, platform) in [
-        ("BUILD", &options.build_platform),
-        ("TARGET", &options.target_platform),
-    ] {
-        args.insert(format!("{prefix}PLATFORM"), platform.to_string());
-        args.insert(format!("{prefix}OS"), platform.os.clone());
-        // The version of Windows.
-        args.insert(format!("{prefix}OSVERSION"), String::new());
-        args.insert(format!("{prefix}ARCH"), platform.architecture.clone());
-        args.insert(format!("{prefix}VARIANT"), platform.variant.clone());
-    }
-    let last = stage_names(dockerfile)
-        .last()
-        .copied()
-        .flatten()
-        .map(str::to_owned);
-    let stage = options
-        .target
-        .clone()
-        .or(last)
-        .unwrap_or_else(|| "default".to_owned());
-    args.insert("TARGETSTAGE".to_owned(), stage);
-    for (name, value) in &mut args {
-        if let Some(given) = options.build_args.get(name) {
-            value.clone_from(given);
-        }
-    }
-    args
 }
