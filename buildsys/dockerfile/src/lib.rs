@@ -10,11 +10,8 @@ pub mod ast;
 mod checks;
 mod chmod;
 mod concrete;
-<<<<<<< HEAD
 mod copied;
-=======
 mod defaults;
->>>>>>> ab2c506 (Give platforms, ONBUILD and HEALTHCHECK files of their own)
 mod diagnostic;
 mod directive;
 mod duration;
@@ -61,19 +58,13 @@ pub use duration::parse_duration;
 pub use expand::{ExpandError, Expansion, expand, expand_heredoc};
 pub use glob::{Glob, GlobError, glob_matches, has_wildcards};
 pub use ignore::{FolderMatches, IgnoreRules};
-<<<<<<< HEAD
-pub use lower::{LowerOptions, Platform, lower};
+pub use lower::{LowerOptions, lower};
 pub use mount::{BindMount, CacheMount, ConcreteMount, MountOwner, SecretMount, Sharing, SshMount};
 pub use normalize::Normalizer;
 pub use parse::parse;
 pub use plan::{BaseRef, CopySource, NamedRef, Plan, Stage, Step};
-pub use remote::{GitRemote, Remote, RemoteError};
-=======
-pub use lower::{LowerOptions, lower};
-pub use parse::parse;
-pub use plan::{BaseRef, CopySource, NamedRef, Plan, Stage, Step};
 pub use platform::Platform;
->>>>>>> ab2c506 (Give platforms, ONBUILD and HEALTHCHECK files of their own)
+pub use remote::{GitRemote, Remote, RemoteError};
 pub use scope::{BaseConfig, DEFAULT_PATH, Scope};
 pub use size::parse_size;
 pub use span::{Span, line_column};

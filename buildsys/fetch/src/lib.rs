@@ -23,7 +23,10 @@ pub use apt::{AptError, BaseSpec, Fetcher, Verifier, Version, apt_sources_for, s
 pub use archive::decompress;
 pub use debian::{BuildBaseError, build_base};
 pub use file::{ArchiveError, extract_member, unpack};
-pub use git::{Git, GitCheckout, GitError};
-pub use http::{Download, Downloaded, Http, HttpError, HttpOptions, Progress, Proxies, Quiet};
+pub use git::{Checkout, Git, GitCheckout, GitError};
+pub use http::{
+    Download, Downloaded, Fresh, Http, HttpError, HttpOptions, Progress, Proxies, Quiet,
+    Validators, redact,
+};
 pub use machine::{MachineConfig, MachineError};
 pub use origins::{OriginError, Origins, client_env};

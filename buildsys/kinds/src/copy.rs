@@ -36,18 +36,12 @@ pub(crate) enum Part {
     Path(PathSource),
     /// A file of the store.
     File {
-        /// What users call it.
-        what: String,
         name: String,
         digest: BlobDigest,
         size: u64,
     },
     /// The whole of a tree.
-    Tree {
-        /// What users call it.
-        what: String,
-        value: Arc<TreeValue>,
-    },
+    Tree(Arc<TreeValue>),
 }
 
 /// A COPY or ADD with everything known.
@@ -229,15 +223,16 @@ pub(crate) fn prepare(
     for part in &copy.parts {
         match part {
             Part::Path(_) => {}
-            Part::File {
-                what, name, digest, ..
-            } => {
+            Part::File { name, digest, .. } => {
                 about.bytes(digest.hex().as_bytes());
-                manifest = manifest.text(format!("{what} as {name}"), digest);
+                manifest = manifest.text(format!("remote file {name}"), digest);
             }
-            Part::Tree { what, value } => {
+            Part::Tree(value) => {
                 about.bytes(value.digest.hex().as_bytes());
-                manifest = manifest.files(what.clone(), value.digest);
+                manifest = manifest.files("remote files", value.digest);
+                if !copy.exclude.is_empty() {
+                    manifest = manifest.list("left out", &copy.exclude);
+                }
             }
         }
     }
@@ -355,10 +350,11 @@ fn fill(
                     paste.file(&name, 0o600, (*size, digest.0), content)?;
                 }
             }
-            Part::Tree { value, .. } => {
-                let root = match copy.exclude.is_empty() {
-                    true => Root::Content(TreePath::root()),
-                    false => {
+            Part::Tree(value) => {
+                let root = if copy.exclude.is_empty() {
+                    Root::Content(TreePath::root())
+                } else {
+                    {
                         let all = PathSource {
                             path: "/".to_owned(),
                             below: None,
@@ -457,7 +453,7 @@ pub(crate) fn run(
                 size,
             },
             Content::Tree(number, source) => match (copy.parts.get(number), &copy.from, &view) {
-                (Some(Part::Tree { value, .. }), ..) => origin(world, &value.place, &source, size)?,
+                (Some(Part::Tree(value)), ..) => origin(world, &value.place, &source, size)?,
                 (_, From::Tree(value), _) => origin(world, &value.place, &source, size)?,
                 (_, _, Some((state, view))) => {
                     origin_in_layers(world, &state.layers, view, &source, size)?

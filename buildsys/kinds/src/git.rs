@@ -89,7 +89,7 @@ impl Checkout {
 }
 
 /// Keeps the files of a checkout as a layer.
-fn keep(
+pub(crate) fn keep(
     world: &World,
     folder: &std::path::Path,
 ) -> Result<(LayerRef, tbuild_digest::TreeDigest), OpError> {

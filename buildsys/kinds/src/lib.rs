@@ -30,6 +30,7 @@ mod recipe;
 mod redact;
 mod release;
 mod relocate;
+mod remote;
 mod resemble;
 mod run;
 mod seed;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tbuild_dockerfile::{
-    BaseRef, CopySource, Diagnostic, IgnoreRules, LowerOptions, Plan, Platform, Severity, Stage,
-    ast, lower, parse,
+    BaseRef, CopySource, Diagnostic, IgnoreRules, LowerOptions, Plan, Platform, Remote, Severity,
+    Stage, ast, lower, parse,
 };
 use tbuild_graph::{Graph, GraphError, NodeId, NodeKind};
 use tbuild_oci::ImageConfig;
@@ -331,7 +331,11 @@ impl Recipe {
 fn takes_files(kind: &ast::Kind) -> bool {
     match kind {
         ast::Kind::Copy(copy) => !copy.sources.is_empty(),
-        ast::Kind::Add(add) => !add.sources.is_empty(),
+        // What is remote for certain needs no context; a variable may be anything.
+        ast::Kind::Add(add) => {
+            let local = |source: &ast::Word| !matches!(Remote::parse(&source.text), Ok(Some(_)));
+            add.sources.iter().any(local)
+        }
         _ => false,
     }
 }

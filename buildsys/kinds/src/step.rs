@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tbuild_dockerfile::{
-    Concrete, ConcreteCopy, CopySource, Diagnostic, RunNetwork, Source, Step as Instruction,
+    Concrete, ConcreteCopy, CopySource, Diagnostic, Remote, RunNetwork, Source, Step as Instruction,
 };
 use tbuild_exec::Network;
 use tbuild_graph::KeyManifest;
@@ -17,6 +17,7 @@ use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
 use crate::content::{Contents, store_layer};
 use crate::copy::{self, Copy, From, Part};
 use crate::mounts::{RunMounts, Whole};
+use crate::remote;
 use crate::run::{self, Run};
 use crate::value::input;
 use crate::world::blocking;
@@ -114,17 +115,39 @@ impl Step {
         Ok((whole, mounted.what.clone()))
     }
 
-    /// The sources of a copy.
-    fn parts(&self, copy: &ConcreteCopy) -> Result<Vec<Part>, OpError> {
-        let part = |source: &Source| match source {
-            Source::Path(path) => Ok(Part::Path(path.clone())),
-            Source::Remote(_) => Err(OpError::usage("not yet")),
-        };
-        copy.sources.iter().map(part).collect()
+    /// The sources of a copy, with all that is remote fetched.
+    async fn parts(&self, cx: &Context, copy: &ConcreteCopy) -> Result<Vec<Part>, OpError> {
+        let mut parts = Vec::with_capacity(copy.sources.len());
+        for source in &copy.sources {
+            parts.push(match source {
+                Source::Path(path) => Part::Path(path.clone()),
+                Source::Remote(Remote::Http { url, name }) => {
+                    let checksum = copy.checksum.as_deref();
+                    let (digest, size) = remote::file(&self.world, cx, url, checksum).await?;
+                    Part::File {
+                        name: name.clone(),
+                        digest,
+                        size,
+                    }
+                }
+                Source::Remote(Remote::Git(git)) => {
+                    let mut git = git.clone();
+                    git.checksum = git.checksum.or_else(|| copy.checksum.clone());
+                    let (world, cx) = (Arc::clone(&self.world), cx.clone());
+                    let value = blocking(move || remote::tree(&world, &cx, &git)).await?;
+                    Part::Tree(Arc::new(value))
+                }
+            });
+        }
+        Ok(parts)
     }
 
-    fn key(&self, inputs: &[Output]) -> Result<Prepared, OpError> {
-        let (parent, concrete, next) = self.resolve(inputs)?;
+    fn key(
+        &self,
+        inputs: &[Output],
+        (parent, concrete, next): (Arc<StateValue>, Concrete, StateValue),
+        parts: Vec<Part>,
+    ) -> Result<Prepared, OpError> {
         let work = |manifest: KeyManifest, impure: Vec<String>, state: State| {
             Prepared::Action(Work {
                 manifest,
@@ -145,7 +168,6 @@ impl Step {
                         }
                     }
                 };
-                let parts = self.parts(copy)?;
                 let copy = Copy {
                     from,
                     parts,
@@ -229,9 +251,14 @@ impl Op for Step {
         Some(format!("{}:{}", self.file, self.instruction.line))
     }
 
-    async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
+    async fn prepare(&self, cx: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
+        let resolved = self.resolve(inputs)?;
+        let parts = match &resolved.1 {
+            Concrete::Copy(copy) => self.parts(cx, copy).await?,
+            _ => Vec::new(),
+        };
         // Copies read trees and facts: quick when nothing changed, and never worth a thread of its own then.
-        tokio::task::block_in_place(|| self.key(inputs))
+        tokio::task::block_in_place(|| self.key(inputs, resolved, parts))
     }
 
     async fn run(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -96,7 +97,7 @@ impl Git {
                 .map(OsStr::new)
                 .into_iter()
                 .chain([repository.folder.as_os_str()]);
-            succeeded("init", &self.run(None, arguments, &[])?)?;
+            succeeded("init", &self.run(None, arguments, &[], b"")?)?;
             fs::write(&ready, b"").map_err(GitError::io("mark a repository as ready"))?;
         }
         Ok((guard, repository))
@@ -107,6 +108,7 @@ impl Git {
         repository: Option<&Path>,
         arguments: impl IntoIterator<Item = &'a OsStr>,
         env: &[(&str, &OsStr)],
+        input: &[u8],
     ) -> Result<Output, GitError> {
         let mut command = match self.launcher.split_first() {
             Some((launcher, rest)) => {
@@ -135,14 +137,19 @@ impl Git {
         if let Some(folder) = repository {
             command.arg("--git-dir").arg(folder);
         }
-        command
-            .args(arguments)
-            .envs(env.iter().copied())
-            .stdin(Stdio::null());
-        command.output().map_err(|source| GitError::Missing {
+        let missing = |source| GitError::Missing {
             program: self.program.clone(),
             source,
-        })
+        };
+        command.args(arguments).envs(env.iter().copied());
+        if input.is_empty() {
+            return command.stdin(Stdio::null()).output().map_err(missing);
+        }
+        // A file and not a pipe: git may write before it has read all.
+        let mut file = tempfile::tempfile().map_err(missing)?;
+        file.write_all(input).map_err(missing)?;
+        file.rewind().map_err(missing)?;
+        command.stdin(Stdio::from(file)).output().map_err(missing)
     }
 }
 
@@ -169,8 +176,12 @@ fn remove_locks(folder: &Path) -> Result<(), GitError> {
 impl Repository<'_> {
     /// Runs git on this repository.
     pub fn git(&self, arguments: &[&str]) -> Result<Output, GitError> {
-        self.git
-            .run(Some(&self.folder), arguments.iter().map(OsStr::new), &[])
+        self.git.run(
+            Some(&self.folder),
+            arguments.iter().map(OsStr::new),
+            &[],
+            b"",
+        )
     }
 
     /// Runs git on this repository with none of the user's or the machine's configuration.
@@ -179,13 +190,23 @@ impl Repository<'_> {
         arguments: &[&OsStr],
         env: &[(&str, &OsStr)],
     ) -> Result<Output, GitError> {
+        self.plain_git_with(arguments, env, b"")
+    }
+
+    /// The same with something to read.
+    pub fn plain_git_with(
+        &self,
+        arguments: &[&OsStr],
+        env: &[(&str, &OsStr)],
+        input: &[u8],
+    ) -> Result<Output, GitError> {
         let clean = [
             ("GIT_CONFIG_NOSYSTEM", OsStr::new("1")),
             ("GIT_CONFIG_GLOBAL", OsStr::new("/dev/null")),
         ];
         let env: Vec<_> = clean.iter().chain(env).copied().collect();
         self.git
-            .run(Some(&self.folder), arguments.iter().copied(), &env)
+            .run(Some(&self.folder), arguments.iter().copied(), &env, input)
     }
 }
 

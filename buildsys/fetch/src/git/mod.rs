@@ -3,6 +3,7 @@
 mod checkout;
 mod command;
 mod error;
+mod keep;
 mod revision;
 mod submodule;
 
@@ -29,6 +30,25 @@ impl GitCheckout {
     }
 }
 
+/// What of a revision is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkout {
+    /// Whether the files of submodules come along.
+    pub submodules: bool,
+    /// Whether the repository does: `.git` with the one commit, without its history.
+    pub repository: bool,
+}
+
+impl Default for Checkout {
+    /// Files, those of submodules included.
+    fn default() -> Self {
+        Self {
+            submodules: true,
+            repository: false,
+        }
+    }
+}
+
 /// No chain of submodules is longer.
 const DEEPEST: usize = 16;
 
@@ -44,10 +64,27 @@ impl Git {
     /// user's filters (LFS among them), hooks and line-ending settings are not, so that the files depend on
     /// nothing but the commit. Blocks.
     pub fn fetch(&self, url: &str, rev: &str, store: &dyn Store) -> Result<GitCheckout, GitError> {
+        self.checkout_at(url, rev, rev, Checkout::default(), store)
+    }
+
+    /// The same with less or more than the files: those of `commit`, which `rev` stood for. Blocks.
+    pub fn checkout_at(
+        &self,
+        url: &str,
+        commit: &str,
+        rev: &str,
+        what: Checkout,
+        store: &dyn Store,
+    ) -> Result<GitCheckout, GitError> {
         let scratch = store.scratch("git")?;
         let folder =
             tempfile::tempdir_in(scratch).map_err(GitError::io("make a folder for a checkout"))?;
-        let commit = self.place(url, rev, store, folder.path(), DEEPEST)?;
+        let depth = what.submodules.then_some(DEEPEST);
+        let commit = self.place(url, commit, store, folder.path(), depth)?;
+        if what.repository {
+            let (_guard, repository) = self.repository(url, store)?;
+            keep::write(&repository, url, rev, &commit, folder.path())?;
+        }
         checkout::normalise(folder.path())?;
         Ok(GitCheckout { commit, folder })
     }
@@ -58,11 +95,14 @@ impl Git {
         rev: &str,
         store: &dyn Store,
         folder: &Path,
-        depth: usize,
+        depth: Option<usize>,
     ) -> Result<String, GitError> {
         let (guard, repository) = self.repository(url, store)?;
         let commit = revision::fetch(&repository, url, rev)?;
         checkout::write(&repository, &commit, folder)?;
+        let Some(depth) = depth else {
+            return Ok(commit);
+        };
         let submodules = submodule::list(&repository, url, &commit)?;
         // A submodule may be another revision of the same repository.
         drop(guard);
@@ -78,7 +118,7 @@ impl Git {
                 &module.commit,
                 store,
                 &folder.join(&module.path),
-                depth - 1,
+                Some(depth - 1),
             )?;
         }
         Ok(commit)

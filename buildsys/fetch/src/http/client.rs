@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use reqwest::header::{HeaderMap, RANGE, RETRY_AFTER};
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE, RETRY_AFTER};
 use tokio::sync::Semaphore;
 
 use super::error::redact;
@@ -100,6 +101,17 @@ impl Http {
         {
             headers.insert(RANGE, value);
         }
+        self.get(url, headers).await
+    }
+
+    /// One GET with `headers`: an answer of success, or that nothing changed where they ask that.
+    pub(super) async fn get(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+    ) -> Result<reqwest::Response, (HttpError, Option<Duration>)> {
+        let conditional =
+            headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE);
         let response = self
             .client
             .get(url)
@@ -108,7 +120,7 @@ impl Http {
             .await
             .map_err(|error| (HttpError::from_reqwest(url, error), None))?;
         let status = response.status();
-        if status.is_success() {
+        if status.is_success() || (conditional && status == StatusCode::NOT_MODIFIED) {
             return Ok(response);
         }
         let wait = response

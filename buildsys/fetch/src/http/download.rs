@@ -186,7 +186,7 @@ impl Http {
 }
 
 /// A blob being written by a thread of its own, since a store may block.
-struct Sink {
+pub(super) struct Sink {
     url: String,
     written: u64,
     parts: Option<mpsc::Sender<Bytes>>,
@@ -194,7 +194,7 @@ struct Sink {
 }
 
 impl Sink {
-    fn open(url: &str, store: &Arc<dyn Store>, expected: Option<BlobDigest>) -> Self {
+    pub(super) fn open(url: &str, store: &Arc<dyn Store>, expected: Option<BlobDigest>) -> Self {
         let (parts, mut received) = mpsc::channel::<Bytes>(32);
         let store = Arc::clone(store);
         let url = redact(url);
@@ -232,7 +232,12 @@ impl Sink {
         }
     }
 
-    async fn write(&mut self, part: Bytes) -> Result<(), HttpError> {
+    /// Bytes so far.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    pub(super) async fn write(&mut self, part: Bytes) -> Result<(), HttpError> {
         if part.is_empty() {
             return Ok(());
         }
@@ -248,7 +253,7 @@ impl Sink {
         Ok(())
     }
 
-    async fn commit(mut self) -> Result<(BlobDigest, u64), HttpError> {
+    pub(super) async fn commit(mut self) -> Result<(BlobDigest, u64), HttpError> {
         if let Some(parts) = self.parts.take() {
             // A refusal means that the thread failed; its result says why.
             let _ = parts.send(Bytes::new()).await;

@@ -114,7 +114,7 @@ impl HttpError {
 }
 
 /// A URL without the password that it may carry.
-pub(super) fn redact(url: &str) -> String {
+pub fn redact(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
