@@ -182,13 +182,11 @@ impl<'a> Copied<'a> {
         if text.is_empty() {
             return Ok(None);
         }
-        match Chmod::parse(&text) {
-            Some(chmod) => Ok(Some(ChmodText { text, chmod })),
-            None => {
-                let message = format!("--chmod={text} is neither octal up to 7777 nor symbolic");
-                Err(Diagnostic::error("InvalidFlag", word.span, message))
-            }
+        if let Some(chmod) = Chmod::parse(&text) {
+            return Ok(Some(ChmodText { text, chmod }));
         }
+        let message = format!("--chmod={text} is neither octal up to 7777 nor symbolic");
+        Err(Diagnostic::error("InvalidFlag", word.span, message))
     }
 }
 

@@ -65,7 +65,7 @@ impl Remote {
         };
         let http = has_scheme(text, "http") || has_scheme(text, "https");
         let git = if http {
-            path_of(address).ends_with(".git")
+            path_of(address).strip_suffix(".git").is_some()
         } else {
             has_scheme(text, "git") || has_scheme(text, "ssh") || is_scp(address)
         };
@@ -174,7 +174,7 @@ fn git_remote(address: &str, query: &str, fragment: &str) -> Result<GitRemote, S
         };
         same(&mut git.revision, whole, "revision")?;
     }
-    git.folder = clean_path("/", &git.folder)[1..].to_owned();
+    clean_path("/", &git.folder)[1..].clone_into(&mut git.folder);
     Ok(git)
 }
 

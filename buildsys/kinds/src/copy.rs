@@ -89,7 +89,8 @@ pub(crate) struct Prepared {
     copy: Copy,
     /// None where the digest of what is taken was known without looking.
     chosen: Option<Chosen>,
-    /// None where nothing had to be looked at inside the destination.
+    /// None where nothing had to be looked at inside the destination; then none where nothing is written.
+    #[expect(clippy::option_option, reason = "not looked at, nothing, something")]
     layer: Option<Option<Layer>>,
     facts: Facts,
     led: Vec<Folder>,
@@ -418,18 +419,17 @@ pub(crate) fn run(
     mut prepared: Prepared,
 ) -> Result<Option<LayerRef>, OpError> {
     let name = resemble::name(world, &prepared.copy);
-    let layer = match prepared.layer.take() {
-        Some(layer) => layer,
-        None => {
-            let layers: &[LayerRef] = if prepared.copy.link {
-                &[]
-            } else {
-                &parent.layers
-            };
-            let view = world.rootfs(layers)?;
-            let get = |path: &TreePath| view.get(path);
-            fill(world, &mut prepared, &mut Below::new(&get))?
-        }
+    let layer = if let Some(layer) = prepared.layer.take() {
+        layer
+    } else {
+        let layers: &[LayerRef] = if prepared.copy.link {
+            &[]
+        } else {
+            &parent.layers
+        };
+        let view = world.rootfs(layers)?;
+        let get = |path: &TreePath| view.get(path);
+        fill(world, &mut prepared, &mut Below::new(&get))?
     };
     let Some((tree, contents)) = layer else {
         return Ok(None);
@@ -453,8 +453,9 @@ pub(crate) fn run(
                 size,
             },
             Content::Tree(number, source) => match (copy.parts.get(number), &copy.from, &view) {
-                (Some(Part::Tree(value)), ..) => origin(world, &value.place, &source, size)?,
-                (_, From::Tree(value), _) => origin(world, &value.place, &source, size)?,
+                (Some(Part::Tree(value)), ..) | (_, From::Tree(value), _) => {
+                    origin(world, &value.place, &source, size)?
+                }
                 (_, _, Some((state, view))) => {
                     origin_in_layers(world, &state.layers, view, &source, size)?
                 }
@@ -524,12 +525,11 @@ fn owner(
         let message = format!("--chown={chown} with --link: names mean nothing without an image");
         return Err(OpError::usage(message).hint("give numbers"));
     }
-    let (uid, gid) = match number(name) {
-        Some(uid) => (uid, uid),
-        None => {
-            let account = user(world, parent, name)?;
-            (account.uid, account.gid)
-        }
+    let (uid, gid) = if let Some(uid) = number(name) {
+        (uid, uid)
+    } else {
+        let account = user(world, parent, name)?;
+        (account.uid, account.gid)
     };
     let gid = match group.map(|group| number(group).ok_or(group)) {
         None => gid,

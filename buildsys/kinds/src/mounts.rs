@@ -53,13 +53,16 @@ struct Planned {
 #[derive(Default)]
 pub(crate) struct RunMounts(Vec<Planned>);
 
+/// Says what a source of files is: its files, and its name to the user.
+type Look<'a> = dyn Fn(&CopySource) -> Result<(Whole, String), OpError> + 'a;
+
 impl RunMounts {
     /// Looks at what is mounted. `whole` gives what a mount, by its number as written, takes its files from, and
     /// what that is to the user.
     pub(crate) fn plan(
         world: &World,
         mounts: &[ConcreteMount],
-        whole: &dyn Fn(&tbuild_dockerfile::CopySource) -> Result<(Whole, String), OpError>,
+        whole: &Look<'_>,
     ) -> Result<Self, OpError> {
         let mut planned = Vec::new();
         for mount in mounts {
@@ -234,18 +237,15 @@ fn has_seed(cache: &CacheMount) -> bool {
 fn cache_name(cache: &CacheMount, files: Option<&Files>) -> String {
     let mut encoder = Encoder::new();
     encoder.bytes(cache.id.as_bytes());
-    match files.filter(|_| has_seed(cache)) {
-        Some(files) => {
-            encoder.tag(1);
-            encoder.bytes(files.path.as_bytes());
-            files.digest.hash_content(&mut encoder);
-        }
-        None => {
-            let MountOwner { mode, uid, gid } = cache.owner;
-            encoder.tag(0);
-            for value in [mode.unwrap_or(0o755), uid.unwrap_or(0), gid.unwrap_or(0)] {
-                encoder.number(u64::from(value));
-            }
+    if let Some(files) = files.filter(|_| has_seed(cache)) {
+        encoder.tag(1);
+        encoder.bytes(files.path.as_bytes());
+        files.digest.hash_content(&mut encoder);
+    } else {
+        let MountOwner { mode, uid, gid } = cache.owner;
+        encoder.tag(0);
+        for value in [mode.unwrap_or(0o755), uid.unwrap_or(0), gid.unwrap_or(0)] {
+            encoder.number(u64::from(value));
         }
     }
     encoder.finish().hex()

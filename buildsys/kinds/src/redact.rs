@@ -89,15 +89,12 @@ fn clean(patterns: &[Vec<u8>], text: &[u8], is_all: bool) -> (Vec<u8>, usize) {
         {
             break;
         }
-        match patterns.iter().find(|pattern| rest.starts_with(pattern)) {
-            Some(pattern) => {
-                clean.extend_from_slice(MASK);
-                at += pattern.len();
-            }
-            None => {
-                clean.push(text[at]);
-                at += 1;
-            }
+        if let Some(pattern) = patterns.iter().find(|pattern| rest.starts_with(pattern)) {
+            clean.extend_from_slice(MASK);
+            at += pattern.len();
+        } else {
+            clean.push(text[at]);
+            at += 1;
         }
     }
     (clean, at)

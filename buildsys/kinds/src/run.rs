@@ -37,7 +37,7 @@ pub(crate) struct Run {
     user: String,
     network: Network,
     mounts: Vec<Mount>,
-    run_mounts: RunMounts,
+    held: RunMounts,
     hosts: Vec<(String, String)>,
     limits: Limits,
     privileged: bool,
@@ -85,7 +85,7 @@ impl Run {
             user,
             network: Network::Host,
             mounts: Vec::new(),
-            run_mounts: RunMounts::default(),
+            held: RunMounts::default(),
             hosts: world.steps.hosts.clone(),
             limits: world.steps.limits.clone(),
             privileged: false,
@@ -136,7 +136,7 @@ impl Run {
 
     /// The same with mounts of RUN's own.
     pub(crate) fn with_run_mounts(mut self, mounts: RunMounts) -> Self {
-        self.run_mounts = mounts;
+        self.held = mounts;
         self
     }
 
@@ -145,7 +145,7 @@ impl Run {
         let network = (self.network == Network::Host).then(|| "network".to_owned());
         let rights = self.privileged.then(|| "security.insecure".to_owned());
         let seen = network.into_iter().chain(rights);
-        seen.chain(self.run_mounts.impure()).collect()
+        seen.chain(self.held.impure()).collect()
     }
 
     /// The same with mounts; what they show has to be in the key by other fields.
@@ -184,7 +184,7 @@ impl Run {
         if self.privileged {
             manifest = manifest.text("security", "insecure");
         }
-        self.run_mounts
+        self.held
             .describe(manifest)
             .map("environment", self.env.clone())
             .text("user", &self.user)
@@ -214,7 +214,7 @@ impl Run {
         let mut hosts =
             format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         for (name, address) in &self.hosts {
-            hosts.push_str(&format!("{address}\t{name}\n"));
+            hosts = format!("{hosts}{address}\t{name}\n");
         }
         let mut mounts = vec![
             file("/etc/hosts", hosts.as_bytes(), 0o644),
@@ -323,7 +323,7 @@ pub(crate) fn run_staged(
     cx: &Context,
     run: &Run,
 ) -> Result<Box<dyn Staging>, OpError> {
-    let held = run.run_mounts.hold(world, &cx.cancel)?;
+    let held = run.held.hold(world, &cx.cancel)?;
     let lower = world.snapshots(&run.parent.layers)?;
     let Prepared {
         mut env,

@@ -316,11 +316,11 @@ async fn several_at_a_time_but_not_all() {
 #[test]
 fn a_password_is_never_shown() {
     assert_eq!(
-        error::redact("https://user:secret@example.com/x@y"),
+        redact("https://user:secret@example.com/x@y"),
         "https://example.com/x@y"
     );
     assert_eq!(
-        error::redact("https://example.com/x@y"),
+        redact("https://example.com/x@y"),
         "https://example.com/x@y"
     );
 }

@@ -80,12 +80,11 @@ pub fn enter() -> Result<bool, EnterError> {
     };
     drop(theirs);
     let entered = crate::fork::unshare(UnshareFlags::NEWUSER);
-    let answer = match &entered {
-        Ok(()) => ask(ours),
-        Err(_) => {
-            drop(ours);
-            Ok(String::new())
-        }
+    let answer = if entered.is_ok() {
+        ask(ours)
+    } else {
+        drop(ours);
+        Ok(String::new())
     };
     let _status = waitpid(Some(child), WaitOptions::empty());
     entered.map_err(|errno| EnterError::Refused(errno.into()))?;
