@@ -23,6 +23,7 @@ mod mounts;
 mod normalize;
 mod outlook;
 mod paste;
+mod parts;
 mod pipeline_deploy;
 mod pull;
 mod push;

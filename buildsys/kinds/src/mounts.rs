@@ -1,52 +1,31 @@
 //! RUN --mount: what is mounted, what of it a key holds, and the mounts themselves while the step runs.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use tbuild_digest::{ContentHash as _, Encoder, TreeDigest};
-use tbuild_dockerfile::{BindMount, CacheMount, ConcreteMount, MountOwner, SecretMount, SshMount};
+use tbuild_digest::{ContentHash as _, Encoder};
+use tbuild_dockerfile::{
+    BindMount, CacheMount, ConcreteMount, CopySource, MountOwner, SecretMount, SshMount,
+};
 use tbuild_exec::{Cancel, Mount, MountSource, Writes};
 use tbuild_graph::KeyManifest;
 use tbuild_realise::OpError;
 use tbuild_store::{Staging, Store as _};
-use tbuild_tree::{Node, Tree, TreePath};
 
-use crate::artifact::layer_of;
+use crate::World;
 use crate::cache_mount::{self, PURPOSE};
-use crate::content::{Contents, origin_in_layers, store_layer};
-use crate::kept::Question;
-use crate::select::missing;
+use crate::parts::{self, Part, Whole};
 use crate::settings::Secret;
 use crate::ssh::Forward;
-use crate::{StateValue, TreeValue, World, listing};
 
 /// Where sockets of agents are that say no target; a number follows.
 const AGENTS: &str = "/run/buildkit/ssh_agent.";
-/// The store's space for what a part of layers is.
-const PARTS: &str = "mounted";
 
-/// What the files of a mount are a part of.
-#[derive(Clone)]
-pub(crate) enum Whole {
-    /// A context, a source, an artifact.
-    Tree(Arc<TreeValue>),
-    /// A stage or an image.
-    State(Arc<StateValue>),
-}
-
-/// The files of a mount.
-struct Files {
-    whole: Whole,
-    /// Which part: without links.
-    path: TreePath,
-    /// Of the part.
-    digest: TreeDigest,
-}
+/// Gives what files are a part of, and what that is to the user.
+type Find<'a> = dyn Fn(&CopySource) -> Result<(Whole, String), OpError> + 'a;
 
 struct Planned {
     mount: ConcreteMount,
-    files: Option<Files>,
+    files: Option<Part>,
 }
 
 /// The mounts of a RUN with everything known.
@@ -62,7 +41,7 @@ impl RunMounts {
     pub(crate) fn plan(
         world: &World,
         mounts: &[ConcreteMount],
-        whole: &Look<'_>,
+        whole: &Find<'_>,
     ) -> Result<Self, OpError> {
         let mut planned = Vec::new();
         for mount in mounts {
@@ -76,7 +55,7 @@ impl RunMounts {
             let files = match source {
                 Some((from, source)) => {
                     let (whole, what) = whole(from)?;
-                    Some(files(world, whole, source, &what)?)
+                    Some(parts::find(world, whole, source, &what)?)
                 }
                 None => None,
             };
@@ -167,7 +146,7 @@ impl RunMounts {
 
     /// Takes the caches in the order of their names, so that two steps never wait for each other.
     fn take_caches(&self, world: &World, cancel: &Cancel, held: &mut Held) -> Result<(), OpError> {
-        let mut wanted: BTreeMap<String, (&CacheMount, Option<&Files>)> = BTreeMap::new();
+        let mut wanted: BTreeMap<String, (&CacheMount, Option<&Part>)> = BTreeMap::new();
         for planned in &self.0 {
             if let ConcreteMount::Cache(cache) = &planned.mount {
                 let files = planned.files.as_ref();
@@ -234,7 +213,7 @@ fn has_seed(cache: &CacheMount) -> bool {
 }
 
 /// The folder of a cache: its id, and what it held at first.
-fn cache_name(cache: &CacheMount, files: Option<&Files>) -> String {
+fn cache_name(cache: &CacheMount, files: Option<&Part>) -> String {
     let mut encoder = Encoder::new();
     encoder.bytes(cache.id.as_bytes());
     if let Some(files) = files.filter(|_| has_seed(cache)) {
@@ -249,146 +228,6 @@ fn cache_name(cache: &CacheMount, files: Option<&Files>) -> String {
         }
     }
     encoder.finish().hex()
-}
-
-/// Finds the part `source` of `whole`.
-fn files(world: &World, whole: Whole, source: &str, what: &str) -> Result<Files, OpError> {
-    let wanted = TreePath::clean(source.as_bytes());
-    let (path, digest) = match &whole {
-        Whole::Tree(value) => {
-            let path = resolve(&value.tree, &wanted, source, what)?;
-            let digest = value.digest_at(&path).unwrap_or(value.digest);
-            if !listing::is_kept(world.store.as_ref(), &digest)? {
-                let part = part(&value.tree, &path)?;
-                listing::keep(world.store.as_ref(), &digest, &part)?;
-            }
-            (path, digest)
-        }
-        Whole::State(state) => {
-            let question = Question::of_layers(PARTS, &state.layers).about(wanted.as_bytes());
-            let (path, digest): (Vec<u8>, TreeDigest) = question.answer(world, || {
-                let tree = flat(world, state)?;
-                let path = resolve(&tree, &wanted, source, what)?;
-                let digest = tree.digest_at(&path).unwrap_or_else(|| tree.digest());
-                listing::keep(world.store.as_ref(), &digest, &part(&tree, &path)?)?;
-                Ok((path.as_bytes().to_vec(), digest))
-            })?;
-            (TreePath::clean(&path), digest)
-        }
-    };
-    Ok(Files {
-        whole,
-        path,
-        digest,
-    })
-}
-
-fn flat(world: &World, state: &StateValue) -> Result<Arc<Tree>, OpError> {
-    let tree = world.rootfs(&state.layers)?.flatten();
-    tree.map(Arc::new)
-        .map_err(|error| OpError::internal(&error))
-}
-
-fn resolve(
-    tree: &Arc<Tree>,
-    wanted: &TreePath,
-    source: &str,
-    what: &str,
-) -> Result<TreePath, OpError> {
-    let view = tbuild_tree::Rootfs::new(vec![Arc::clone(tree)]);
-    match view.resolve(wanted, true) {
-        Ok(found) if found.entry.is_some() => Ok(found.path),
-        _ => Err(missing(tree, source, what)),
-    }
-}
-
-/// What of a tree lies at `path`, under the same names. A second name of a file outside is a file of its own.
-fn part(tree: &Tree, path: &TreePath) -> Result<Tree, OpError> {
-    if path.is_root() {
-        return Ok(tree.clone());
-    }
-    let mut entries = tree.below(path).to_vec();
-    let mut firsts: HashMap<TreePath, TreePath> = HashMap::new();
-    for entry in &mut entries {
-        let Node::Hardlink { target } = &entry.node else {
-            continue;
-        };
-        if target == path || target.lies_below(path) {
-            continue;
-        }
-        if let Some(first) = firsts.get(target) {
-            entry.node = Node::Hardlink {
-                target: first.clone(),
-            };
-        } else if let Some(first) = tree.get(target) {
-            firsts.insert(target.clone(), entry.path.clone());
-            entry.node = first.node.clone();
-        }
-    }
-    Tree::new(entries).map_err(|error| OpError::internal(&error))
-}
-
-impl Files {
-    /// The files unpacked as layers, topmost first.
-    fn layers(&self, world: &World) -> Result<Vec<PathBuf>, OpError> {
-        match &self.whole {
-            Whole::State(state) => world.snapshots(&state.layers),
-            Whole::Tree(value) => {
-                let layer = if self.path.is_root() {
-                    layer_of(world, value)?
-                } else {
-                    let tree = part(&value.tree, &self.path)?;
-                    let digest = tree.digest();
-                    layer_of(
-                        world,
-                        &TreeValue {
-                            tree: Arc::new(tree),
-                            digest,
-                            place: value.place.clone(),
-                            scan: None,
-                        },
-                    )?
-                };
-                Ok(vec![world.store.ensure_snapshot(&layer.diff_id)?])
-            }
-        }
-    }
-
-    /// Copies the files into a folder, under the names that they have in the whole.
-    fn unpack(&self, world: &World, folder: &std::path::Path) -> Result<(), OpError> {
-        let layer = match &self.whole {
-            Whole::Tree(value) => {
-                let tree = part(&value.tree, &self.path)?;
-                let digest = tree.digest();
-                let value = TreeValue {
-                    tree: Arc::new(tree),
-                    digest,
-                    place: value.place.clone(),
-                    scan: None,
-                };
-                layer_of(world, &value)?.diff_id
-            }
-            Whole::State(state) => {
-                let view = world.rootfs(&state.layers)?;
-                let tree = part(&*flat(world, state)?, &self.path)?;
-                let mut origins = HashMap::new();
-                for entry in tree.entries() {
-                    if let Node::File { size, .. } = entry.node {
-                        let from =
-                            origin_in_layers(world, &state.layers, &view, &entry.path, size)?;
-                        origins.insert(entry.path.clone(), from);
-                    }
-                }
-                store_layer(world, &tree, &mut Contents::new(world, origins))?.diff_id
-            }
-        };
-        let blob = world.store.open_blob(&layer.as_uncompressed_blob())?;
-        let blob = blob.ok_or_else(|| OpError::Internal {
-            message: format!("layer {layer} is not in the store"),
-        })?;
-        tbuild_store_local::unpack_layer(std::io::BufReader::with_capacity(1 << 20, blob), folder)
-            .map_err(|error| OpError::failed(&error))
-    }
 }
 
 /// The mounts of a step that runs, and what has to stay until it has ended.
@@ -409,7 +248,7 @@ impl Held {
         &mut self,
         world: &World,
         bind: &BindMount,
-        files: Option<&Files>,
+        files: Option<&Part>,
     ) -> Result<(), OpError> {
         let path = files.map(|files| files.path.as_bytes()).unwrap_or_default();
         let path = std::str::from_utf8(path)

@@ -1,6 +1,7 @@
 //! A program run over layers: RUN, and the command of an artifact.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use tbuild_dockerfile::Normalizer;
@@ -37,7 +38,8 @@ pub(crate) struct Run {
     user: String,
     network: Network,
     mounts: Vec<Mount>,
-    held: RunMounts,
+    /// What RUN itself asks for.
+    asked: RunMounts,
     hosts: Vec<(String, String)>,
     limits: Limits,
     privileged: bool,
@@ -85,7 +87,7 @@ impl Run {
             user,
             network: Network::Host,
             mounts: Vec::new(),
-            held: RunMounts::default(),
+            asked: RunMounts::default(),
             hosts: world.steps.hosts.clone(),
             limits: world.steps.limits.clone(),
             privileged: false,
@@ -136,7 +138,7 @@ impl Run {
 
     /// The same with mounts of RUN's own.
     pub(crate) fn with_run_mounts(mut self, mounts: RunMounts) -> Self {
-        self.held = mounts;
+        self.asked = mounts;
         self
     }
 
@@ -145,7 +147,7 @@ impl Run {
         let network = (self.network == Network::Host).then(|| "network".to_owned());
         let rights = self.privileged.then(|| "security.insecure".to_owned());
         let seen = network.into_iter().chain(rights);
-        seen.chain(self.held.impure()).collect()
+        seen.chain(self.asked.impure()).collect()
     }
 
     /// The same with mounts; what they show has to be in the key by other fields.
@@ -184,7 +186,7 @@ impl Run {
         if self.privileged {
             manifest = manifest.text("security", "insecure");
         }
-        self.held
+        self.asked
             .describe(manifest)
             .map("environment", self.env.clone())
             .text("user", &self.user)
@@ -214,7 +216,7 @@ impl Run {
         let mut hosts =
             format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         for (name, address) in &self.hosts {
-            hosts = format!("{hosts}{address}\t{name}\n");
+            let _infallible = writeln!(hosts, "{address}\t{name}");
         }
         let mut mounts = vec![
             file("/etc/hosts", hosts.as_bytes(), 0o644),
@@ -323,7 +325,7 @@ pub(crate) fn run_staged(
     cx: &Context,
     run: &Run,
 ) -> Result<Box<dyn Staging>, OpError> {
-    let held = run.held.hold(world, &cx.cancel)?;
+    let held = run.asked.hold(world, &cx.cancel)?;
     let lower = world.snapshots(&run.parent.layers)?;
     let Prepared {
         mut env,

@@ -16,7 +16,8 @@ use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
 
 use crate::content::{Contents, store_layer};
 use crate::copy::{self, Copy, From, Part};
-use crate::mounts::{RunMounts, Whole};
+use crate::mounts::RunMounts;
+use crate::parts::Whole;
 use crate::remote;
 use crate::run::{self, Run};
 use crate::value::input;
