@@ -144,18 +144,15 @@ impl Rootfs {
     /// One tree that holds what the stack shows. Hard links keep pointing at their first name where that
     /// name is still the same file; otherwise they become files of their own.
     pub fn flatten(&self) -> Result<Tree, TreeError> {
-        let mut merged: BTreeMap<TreePath, Entry> = BTreeMap::new();
-        for layer in &self.layers {
-            let mut firsts: BTreeMap<&TreePath, &Entry> = BTreeMap::new();
+        // Each with the layer that it comes from.
+        let mut merged: BTreeMap<TreePath, (Entry, usize)> = BTreeMap::new();
+        for (number, layer) in self.layers.iter().enumerate() {
             for entry in layer.entries() {
-                if matches!(entry.node, Node::File { .. }) {
-                    firsts.insert(&entry.path, entry);
-                }
                 let replaces = entry.node == Node::Whiteout
                     || entry.opaque
                     || merged
                         .get(&entry.path)
-                        .is_some_and(|old| old.is_directory() != entry.is_directory());
+                        .is_some_and(|(old, _)| old.is_directory() != entry.is_directory());
                 if replaces {
                     remove_below(&mut merged, &entry.path);
                 }
@@ -164,16 +161,47 @@ impl Rootfs {
                 }
                 let mut entry = entry.clone();
                 entry.opaque = false;
-                if let Node::Hardlink { target } = &entry.node {
-                    // Resolved at once: a later layer may replace the first name alone.
-                    if let Some(first) = firsts.get(target) {
-                        entry.node = first.node.clone();
-                    }
-                }
-                merged.insert(entry.path.clone(), entry);
+                merged.insert(entry.path.clone(), (entry, number));
             }
         }
-        Tree::new(merged.into_values().collect())
+        self.settle_links(&mut merged);
+        Tree::new(merged.into_values().map(|(entry, _)| entry).collect())
+    }
+
+    /// Where the first name of hard links is gone or another file by now, the first of those left takes its
+    /// place.
+    fn settle_links(&self, merged: &mut BTreeMap<TreePath, (Entry, usize)>) {
+        let mut firsts: BTreeMap<(usize, TreePath), TreePath> = BTreeMap::new();
+        let mut settled: Vec<(TreePath, Node)> = Vec::new();
+        for (path, (entry, number)) in merged.iter() {
+            let Node::Hardlink { target } = &entry.node else {
+                continue;
+            };
+            let still = merged.get(target).is_some_and(|(first, layer)| {
+                layer == number && matches!(first.node, Node::File { .. })
+            });
+            if still {
+                continue;
+            }
+            match firsts.get(&(*number, target.clone())) {
+                Some(first) => settled.push((
+                    path.clone(),
+                    Node::Hardlink {
+                        target: first.clone(),
+                    },
+                )),
+                None => {
+                    firsts.insert((*number, target.clone()), path.clone());
+                    let first = self.layers.get(*number).and_then(|layer| layer.get(target));
+                    settled.extend(first.map(|first| (path.clone(), first.node.clone())));
+                }
+            }
+        }
+        for (path, node) in settled {
+            if let Some((entry, _)) = merged.get_mut(&path) {
+                entry.node = node;
+            }
+        }
     }
 }
 
@@ -191,7 +219,7 @@ fn hides_below(layer: &Tree, path: &TreePath) -> bool {
     false
 }
 
-fn remove_below(merged: &mut BTreeMap<TreePath, Entry>, path: &TreePath) {
+fn remove_below<T>(merged: &mut BTreeMap<TreePath, T>, path: &TreePath) {
     let gone: Vec<TreePath> = merged
         .range(path.clone()..)
         .map(|(at, _)| at)
