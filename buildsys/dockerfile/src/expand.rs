@@ -141,6 +141,7 @@ impl Lexer {
             lookup,
             expansion: Expansion::default(),
             depth: 0,
+            nested: false,
         };
         let (text, words) = reader.read_to(None, self.keep_escapes)?;
         Ok(Expansion {
@@ -157,6 +158,8 @@ struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     expansion: Expansion,
     depth: usize,
+    /// A word within braces has been read since this was last looked at.
+    nested: bool,
 }
 
 /// The words of a result while it grows.
@@ -197,6 +200,7 @@ impl Reader<'_> {
         let result = self.read_body(stop);
         self.lexer.keep_escapes = outer;
         self.depth -= 1;
+        self.nested = true;
         result
     }
 
@@ -215,11 +219,13 @@ impl Reader<'_> {
                     } else {
                         self.single_quoted()?
                     };
+                    self.forget(&mut words);
                     words.current.push_str(&quoted);
                     text.push_str(&quoted);
                 }
                 '$' => {
                     let value = self.dollar()?;
+                    self.forget(&mut words);
                     value.chars().for_each(|c| words.push(c));
                     text.push_str(&value);
                 }
@@ -256,6 +262,14 @@ impl Reader<'_> {
                 words.end();
                 Ok((text, words.done))
             }
+        }
+    }
+
+    /// BuildKit has one buffer for the words of all levels: a word within braces takes away what stands before the
+    /// variable in the word around it. The text as one word is not touched by that.
+    fn forget(&mut self, words: &mut Words) {
+        if std::mem::take(&mut self.nested) {
+            words.current.clear();
         }
     }
 

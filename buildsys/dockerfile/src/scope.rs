@@ -43,6 +43,8 @@ pub struct BaseConfig {
 pub struct Scope {
     escape: char,
     env: BTreeMap<String, String>,
+    /// What ENV has set, here and in the base: an image keeps no ARG.
+    kept: BTreeMap<String, String>,
     /// Names of `env` that ARG has set.
     args: BTreeSet<String>,
     /// Names that an ARG has declared, with or without a value.
@@ -67,6 +69,7 @@ impl Scope {
             .or_insert_with(|| DEFAULT_PATH.to_owned());
         Self {
             escape: plan.escape,
+            kept: env.clone(),
             env,
             args: BTreeSet::new(),
             declared: BTreeSet::new(),
@@ -85,10 +88,17 @@ impl Scope {
         }
     }
 
-    /// At the start of a stage whose base is the stage that `self` is the end of: its ARGs are inherited.
+    /// At the start of a stage whose base is the stage that `self` is the end of: its ARGs are inherited, but for
+    /// those that hid a variable of ENV.
     #[must_use]
     pub fn child(&self) -> Self {
+        let mut env = self.env.clone();
+        env.extend(self.kept.clone());
+        let mut args = self.args.clone();
+        args.retain(|name| !self.kept.contains_key(name));
         Self {
+            env,
+            args,
             cmd_set: false,
             once: BTreeMap::new(),
             warnings: Vec::new(),
@@ -200,6 +210,7 @@ impl Scope {
     pub(crate) fn set_env(&mut self, pairs: &[(String, String)]) {
         for (name, value) in pairs {
             self.env.insert(name.clone(), value.clone());
+            self.kept.insert(name.clone(), value.clone());
             self.args.remove(name);
         }
     }

@@ -268,7 +268,11 @@ fn apply(config: &mut BTreeMap<String, serde_json::Value>, concrete: &Concrete) 
         }
         Concrete::Maintainer(_) | Concrete::Arg(_) | Concrete::Run(_) | Concrete::Copy(_) => {}
     }
-    config.retain(|_, value| value != "" && value.as_array().is_none_or(|list| !list.is_empty()));
+    config.retain(|_, value| {
+        let empty_list = value.as_array().is_some_and(Vec::is_empty);
+        let empty_set = value.as_object().is_some_and(serde_json::Map::is_empty);
+        !(value == "" || empty_list || empty_set)
+    });
 }
 
 fn insert_all(
