@@ -56,23 +56,28 @@ impl IgnoreRules {
         Ok(rules)
     }
 
+    /// Adds a pattern. As with moby it is cleaned twice, as a line of the file and as a pattern, so that `/!x`
+    /// is an exception as well.
     fn push(&mut self, pattern: &str) -> Result<(), GlobError> {
         let pattern = pattern.trim();
-        let (exception, body) = match pattern.strip_prefix('!') {
-            Some(body) => (true, body.trim()),
-            None => (false, pattern),
+        let line = match pattern.strip_prefix('!').map(str::trim) {
+            Some("") => "!".to_owned(),
+            Some(body) => format!("!{}", relative(body)),
+            None if pattern.is_empty() => return Ok(()),
+            None => relative(pattern),
+        };
+        let cleaned = clean(line.trim());
+        let (exception, body) = match cleaned.strip_prefix('!') {
+            Some(body) => (true, body),
+            None => (false, cleaned.as_str()),
         };
         if body.is_empty() {
-            if exception {
-                return Err(GlobError {
-                    pattern: pattern.to_owned(),
-                    reason: "! without a pattern",
-                });
-            }
-            return Ok(());
+            return Err(GlobError {
+                pattern: pattern.to_owned(),
+                reason: "! without a pattern",
+            });
         }
-        self.0
-            .push(IgnorePattern::new(&clean(clean(body).trim()), exception)?);
+        self.0.push(IgnorePattern::new(body, exception)?);
         Ok(())
     }
 
@@ -87,7 +92,7 @@ impl IgnoreRules {
         if self.0.iter().any(|pattern| pattern.exception) {
             return false;
         }
-        match clean(source).trim_start_matches('/') {
+        match relative(source).trim_start_matches('/') {
             "" | "." => {
                 let everything = ["*", "**", "**/*"];
                 self.0
@@ -158,16 +163,20 @@ impl IgnoreRules {
     }
 }
 
-/// Without `.`, doubled and trailing slashes, and without a leading one; `..` at the front stays, and then
-/// nothing matches.
+/// Cleaned, and without a leading slash.
+fn relative(pattern: &str) -> String {
+    let clean = clean(pattern);
+    match clean.strip_prefix('/') {
+        Some(rest) if !rest.is_empty() => rest.to_owned(),
+        _ => clean,
+    }
+}
+
+/// Without `.`, doubled and trailing slashes; `..` at the front of a relative one stays, and then nothing
+/// matches.
 fn clean(pattern: &str) -> String {
     if pattern.starts_with('/') {
-        let clean = clean_path("/", pattern);
-        return if clean.len() > 1 {
-            clean[1..].to_owned()
-        } else {
-            clean
-        };
+        return clean_path("/", pattern);
     }
     let mut parts: Vec<&str> = Vec::new();
     for part in pattern.split('/') {

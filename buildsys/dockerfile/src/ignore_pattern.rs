@@ -14,6 +14,8 @@ enum Token {
     Folders,
     /// `**` at the end: anything.
     Rest,
+    /// `^`: nothing, at the start of the path alone.
+    Start,
     Class(Class),
 }
 
@@ -104,6 +106,12 @@ fn kind(text: &str) -> Kind {
             }
             '*' => Token::Star,
             '?' => Token::Any,
+            // What has no meaning in a pattern has the one that it has in a regular expression: the start.
+            '^' => {
+                tokens.push(Token::Start);
+                continue;
+            }
+            ']' => Token::Literal(']'),
             '[' => match Class::parse(&mut chars) {
                 Ok(class) => Token::Class(class),
                 Err(_) => Token::Literal('['),
@@ -148,6 +156,7 @@ fn match_tokens(tokens: &[Token], path: &str) -> bool {
                     reached = places[at] || (reached && text[at - 1] != '/');
                     next[at] = reached;
                 }
+                Token::Start => next[at] = at == 0 && places[at],
                 Token::Rest => {
                     reached |= places[at];
                     next[at] = reached;

@@ -9,6 +9,7 @@
 pub mod ast;
 mod checks;
 mod chmod;
+mod circles;
 mod concrete;
 mod copied;
 mod defaults;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::{Dockerfile, Instruction, Kind, Word};
+use crate::circles::in_circles;
 use crate::expand::expand;
 use crate::parse::parse_trigger;
 use crate::platform::{Platform, platform_args};
@@ -48,8 +49,11 @@ pub fn lower(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Plan, Ve
     let (drafts, target) = lowering.drafts();
     let mut stages = Vec::new();
     if let Some(target) = target {
-        lowering.errors.extend(in_circles(dockerfile, &drafts));
         let needed = needed(&drafts, target);
+        let unneeded = |index: &usize| !needed.contains(index);
+        lowering
+            .errors
+            .extend(in_circles(dockerfile, &drafts, unneeded));
         for (index, draft) in drafts.into_iter().enumerate() {
             if options.all_stages || needed.contains(&index) {
                 lowering.errors.extend(draft.problems);
@@ -80,8 +84,8 @@ pub fn lower(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Plan, Ve
 }
 
 /// A stage and what keeps it from being built.
-struct Draft {
-    stage: Stage,
+pub(crate) struct Draft {
+    pub stage: Stage,
     problems: Vec<Diagnostic>,
 }
 
@@ -517,46 +521,4 @@ fn needed(drafts: &[Draft], target: usize) -> BTreeSet<usize> {
         }
     }
     needed
-}
-
-/// Stages that copy from what copies from them, needed or not.
-fn in_circles(dockerfile: &Dockerfile, drafts: &[Draft]) -> Vec<Diagnostic> {
-    let names = stage_names(dockerfile);
-    let copied = |draft: &Draft| -> Vec<(usize, Span)> {
-        let from = |step: &Step| {
-            let Kind::Copy(copy) = &step.kind else {
-                return None;
-            };
-            let word = copy.from.as_ref()?;
-            let lower = word.text.to_lowercase();
-            let named = names.iter().rposition(|name| *name == Some(lower.as_str()));
-            let stage = named.or_else(|| word.text.parse().ok())?;
-            Some((
-                stage,
-                step.trigger.as_ref().map_or(word.span, |_| step.span),
-            ))
-        };
-        draft.stage.steps.iter().filter_map(from).collect()
-    };
-    let mut found = Vec::new();
-    for (index, draft) in drafts.iter().enumerate() {
-        for (stage, span) in copied(draft)
-            .into_iter()
-            .filter(|(stage, _)| *stage >= index)
-        {
-            // Whether that one needs this one.
-            let (mut open, mut seen) = (vec![stage], BTreeSet::new());
-            while let Some(next) = open.pop() {
-                if next < drafts.len() && seen.insert(next) {
-                    open.extend(copied(&drafts[next]).into_iter().map(|(stage, _)| stage));
-                    open.extend(drafts[next].stage.depends_on.iter());
-                }
-            }
-            if seen.contains(&index) {
-                let message = format!("stage {index} copies from what is made from it");
-                found.push(Diagnostic::error("CircularDependency", span, message));
-            }
-        }
-    }
-    found
 }

@@ -170,7 +170,9 @@ fn workdir(word: &Word, scope: &mut Scope) -> Result<Concrete, Diagnostic> {
         ));
     }
     // An absolute one stays as it is written.
-    scope.workdir = if path.starts_with('/') {
+    scope.workdir = if path.is_empty() {
+        scope.workdir.clone()
+    } else if path.starts_with('/') {
         path
     } else {
         values::clean_path(&values::clean_path("/", &scope.workdir), &path)

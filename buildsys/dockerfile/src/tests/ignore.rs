@@ -52,6 +52,14 @@ fn patterns_match_as_mobys_do() {
         ("", "a", false),
         ("naïve/*", "naïve/é", true),
         ("/ x*/", "xy", true),
+        // As moby has it, found by comparing random patterns.
+        ("^a*", "ab", true),
+        ("a^*", "a^b", false),
+        ("a^", "a^", true),
+        ("**]", "a]", false),
+        ("**]", "x/]", true),
+        ("/ /**", "a", false),
+        ("*\n/!a", "a", false),
     ];
     for (pattern, path, ignored) in table {
         assert_eq!(rules(pattern).matches(path), *ignored, "{pattern} {path}");
@@ -114,6 +122,29 @@ fn lists_of_what_to_take_say_where_to_look() {
         assert_eq!(take.may_match_below(folder), may, "{folder}");
     }
     assert!(take.may_match_below("main/static/scss/x"));
+}
+
+#[test]
+fn exceptions_of_nothing_are_errors() {
+    for text in ["!", "! ", "!/", "!.", "/!", "! //"] {
+        let expected = text != "!.";
+        assert_eq!(IgnoreRules::parse(text).is_err(), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn what_is_left_out_for_sure_is_told() {
+    for (text, source, told) in [
+        ("a", "a", true),
+        ("a", "/a/b", true),
+        ("a", "b", false),
+        ("a\n!b", "a", false),
+        ("*", "/", true),
+        ("**/*", ".", true),
+        ("a", ".", false),
+    ] {
+        assert_eq!(rules(text).leaves_out(source), told, "{text:?} {source}");
+    }
 }
 
 #[test]
