@@ -11,6 +11,7 @@ mod index;
 mod manifest;
 mod read;
 mod reference;
+mod tar;
 mod write;
 
 pub use archive::{ArchiveFile, Opener, PlainLayer, docker_archive, oci_layout, write_archive};
@@ -20,7 +21,7 @@ pub use index::{IndexError, LayerIndex};
 pub use manifest::{Descriptor, Index, Manifest, Platform, media_type};
 pub use read::{Member, index_layer, is_archive, read_archive, read_layer};
 pub use reference::{Reference, ReferenceError};
-pub use write::{FileContent, LayerError, write_layer};
+pub use write::{FileContent, LayerError, MAX_PATH, write_layer};
 
 #[cfg(test)]
 mod tests;

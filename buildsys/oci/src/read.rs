@@ -8,7 +8,8 @@ use tbuild_digest::{Hasher, Sha256};
 use tbuild_tree::{Entry, Node, Tree, TreePath};
 
 use crate::index::LayerIndex;
-use crate::write::{LayerError, OPAQUE, WHITEOUT};
+use crate::tar;
+use crate::write::{LayerError, MAX_PATH, OPAQUE, WHITEOUT};
 
 /// The digest of content that nobody has read yet.
 const UNKNOWN: Sha256 = Sha256([0; 32]);
@@ -82,6 +83,12 @@ fn entry_of<R: Read>(
 ) -> Result<Option<(Entry, bool)>, LayerError> {
     let malformed = |what: &str, path: &TreePath| LayerError::Malformed(format!("{path}: {what}"));
     let path = TreePath::clean(&member.path_bytes());
+    if path.as_bytes().len() > MAX_PATH {
+        let length = path.as_bytes().len();
+        return Err(LayerError::Malformed(format!(
+            "a path of {length} bytes is longer than the {MAX_PATH} that a layer may hold"
+        )));
+    }
     let header = member.header();
     let kind = header.entry_type();
     let number = |value: io::Result<u64>, what: &str| {
@@ -168,11 +175,7 @@ fn extensions<R: Read>(
     member: &mut tar::Entry<'_, R>,
     entry: &mut Entry,
 ) -> Result<(), LayerError> {
-    let Some(records) = member.pax_extensions().map_err(LayerError::Read)? else {
-        return Ok(());
-    };
-    for record in records {
-        let record = record.map_err(LayerError::Read)?;
+    for record in member.records() {
         let value = record.value_bytes();
         let text = || std::str::from_utf8(value).ok();
         match record.key_bytes() {

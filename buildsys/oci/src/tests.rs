@@ -128,6 +128,34 @@ fn a_layer_reads_back_as_its_tree() {
 }
 
 #[test]
+fn names_and_values_hold_any_byte() {
+    let mut noted = file("a", b"x");
+    // Whoever looks for line ends takes this for a record that renames the file.
+    let value = b"note\n17 path=elsewhere\n".to_vec();
+    noted.xattrs.insert(b"user.note".to_vec(), value);
+    let odd = b"new\nline/17 path=elsewhere\n\xff\x80".as_slice();
+    let deep = vec![b"d".as_slice(); 6000].join(&b'/');
+    let mut entries = vec![noted];
+    for path in [odd, &deep] {
+        let path = TreePath::from_clean(path).expect("clean");
+        entries.push(Entry::new(path.clone(), 0o644, Node::Fifo));
+        let link = Node::Hardlink { target: "a".into() };
+        entries.push(Entry::new(path.join(b"e"), 0o644, link));
+    }
+    let (tree, mut content) = sample(entries, &[("a", b"x")]);
+    let (bytes, index) = written(&tree, &mut content);
+    assert_eq!(
+        index_layer(bytes.as_slice()).expect("it can be read"),
+        index
+    );
+    let long = TreePath::from_clean(&vec![b'p'; MAX_PATH + 1]).expect("clean");
+    let (tree, mut content) = sample(vec![Entry::new(long, 0o644, Node::Fifo)], &[]);
+    let (bytes, _) = written(&tree, &mut content);
+    let error = index_layer(bytes.as_slice()).expect_err("too long");
+    assert!(error.to_string().contains("16385"), "{error}");
+}
+
+#[test]
 fn layer_bytes_stay_as_they_are() {
     let (tree, mut content) = everything();
     let (bytes, _) = written(&tree, &mut content);

@@ -4,6 +4,7 @@
 //! ustar headers, numeric owners, no names of users; the time that each entry carries; two zero blocks at the
 //! end and nothing after them. Source: OCI image spec, "Image Layer Filesystem Changeset".
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -17,6 +18,10 @@ use crate::index::LayerIndex;
 pub(crate) const WHITEOUT: &[u8] = b".wh.";
 /// The marker in an opaque folder.
 pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// The longest path that a layer may hold, in bytes. Linux opens up to 4,096 at once, but a program that goes
+/// deeper step by step makes longer ones; without a limit a few of them would fill the memory.
+pub const MAX_PATH: usize = 16 << 10;
 
 /// Where the contents of a tree's files come from.
 pub trait FileContent {
@@ -67,8 +72,27 @@ pub fn write_layer(
     };
     let entries = tree.entries();
     let mut offsets = vec![None; entries.len()];
-    let mut at = 0;
-    writer.folder(entries, &mut at, &TreePath::root(), content, &mut offsets)?;
+    // In tree order a whiteout stands among its siblings; readers that apply as they read want it first.
+    let mut whiteouts: HashMap<&[u8], Vec<&Entry>> = HashMap::new();
+    for entry in entries.iter().filter(|entry| entry.node == Node::Whiteout) {
+        let folder = entry.path.parent_bytes().unwrap_or_default();
+        whiteouts.entry(folder).or_default().push(entry);
+    }
+    writer.whiteouts(whiteouts.remove(b"".as_slice()))?;
+    for (entry, offset) in entries.iter().zip(&mut offsets) {
+        if entry.node == Node::Whiteout {
+            // Those of a folder that has no entry of its own come where they stand.
+            let folder = entry.path.parent_bytes().unwrap_or_default();
+            if whiteouts.contains_key(folder) {
+                writer.whiteout(entry)?;
+            }
+            continue;
+        }
+        *offset = writer.entry(entry, content)?;
+        if entry.is_directory() {
+            writer.whiteouts(whiteouts.remove(entry.path.as_bytes()))?;
+        }
+    }
     writer
         .out
         .write_all(&[0; 2 * BLOCK])
@@ -84,43 +108,9 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes all of `entries` from `at` that lie below `folder`: whiteouts of its direct members first.
-    fn folder(
-        &mut self,
-        entries: &[Entry],
-        at: &mut usize,
-        folder: &TreePath,
-        content: &mut dyn FileContent,
-        offsets: &mut [Option<u64>],
-    ) -> Result<(), LayerError> {
-        let start = *at;
-        let length = entries[start..].partition_point(|entry| entry.path.below(folder).is_some());
-        // In tree order a whiteout stands among its siblings; readers that apply as they read want it first.
-        if entries[start..start + length]
-            .iter()
-            .any(|entry| entry.node == Node::Whiteout)
-        {
-            for entry in &entries[start..start + length] {
-                if entry.node == Node::Whiteout && is_member(&entry.path, folder) {
-                    self.whiteout(entry)?;
-                }
-            }
-        }
-        let end = start + length;
-        while *at < end {
-            let entry = &entries[*at];
-            let position = *at;
-            *at += 1;
-            if entry.node == Node::Whiteout {
-                if !is_member(&entry.path, folder) {
-                    self.whiteout(entry)?;
-                }
-                continue;
-            }
-            offsets[position] = self.entry(entry, content)?;
-            if entry.is_directory() && !entry.path.is_root() {
-                self.folder(entries, at, &entry.path, content, offsets)?;
-            }
+    fn whiteouts(&mut self, entries: Option<Vec<&Entry>>) -> Result<(), LayerError> {
+        for entry in entries.into_iter().flatten() {
+            self.whiteout(entry)?;
         }
         Ok(())
     }
@@ -268,10 +258,4 @@ impl Writer<'_> {
         self.position += size + self.headers.len() as u64;
         Ok(())
     }
-}
-
-/// Whether `path` lies directly in `folder`.
-fn is_member(path: &TreePath, folder: &TreePath) -> bool {
-    path.below(folder)
-        .is_some_and(|rest| !rest.is_root() && !rest.as_bytes().contains(&b'/'))
 }

@@ -7,17 +7,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::fs::{AtFlags, CWD, FileType, Timespec, Timestamps, major, minor};
+use rustix::fs::{AtFlags, FileType, OFlags, Timespec, Timestamps, major, minor};
 use tbuild_digest::{Hasher, Sha256};
+use tbuild_oci::MAX_PATH;
 use tbuild_tree::{Entry, Node, Rootfs, SOURCE_DATE_EPOCH, Tree, TreePath, Xattrs};
 
 use crate::UpperContent;
+use crate::content::Parents;
 
 /// What was captured.
 #[derive(Debug)]
@@ -40,6 +42,9 @@ pub enum CaptureError {
         #[source]
         source: io::Error,
     },
+    /// A path that is too long.
+    #[error("a path of {0} bytes is longer than the {MAX_PATH} that a layer may hold")]
+    Deep(usize),
     /// What is there makes no layer.
     #[error("what was written makes no layer")]
     Tree(#[from] tbuild_tree::TreeError),
@@ -65,20 +70,21 @@ fn allowed(name: &[u8]) -> bool {
 
 /// Captures `upper`, written over layers that show `lower`.
 pub fn capture(upper: &Path, lower: &Rootfs) -> Result<Captured, CaptureError> {
+    let content = at(UpperContent::new(upper), "open", upper)?;
     let mut walk = Walk {
         upper,
+        content: &content,
         entries: Vec::new(),
         inodes: HashMap::new(),
         folders: Vec::new(),
     };
-    walk.folder(&TreePath::root())?;
+    walk.run()?;
     let Walk {
         mut entries,
         inodes,
         folders,
         ..
     } = walk;
-    let content = at(UpperContent::new(upper), "open", upper)?;
     hash_files(&mut entries, &content, upper)?;
     for names in inodes.into_values().filter(|names| names.len() > 1) {
         let (first, others) = (names[0], &names[1..]);
@@ -89,25 +95,29 @@ pub fn capture(upper: &Path, lower: &Rootfs) -> Result<Captured, CaptureError> {
             };
         }
     }
-    let tree = drop_unchanged(upper, entries, lower)?;
+    let tree = drop_unchanged(upper, &content, entries, lower)?;
     // Times last: removing and reading touch folders.
+    let mut parents = content.parents();
     for entry in tree.entries() {
-        set_time(&on_disk(upper, &entry.path))?;
+        let set = set_time(&mut parents, &entry.path);
+        at(set, "set the time of", &on_disk(upper, &entry.path))?;
     }
     for folder in folders {
-        let path = on_disk(upper, &folder);
-        if path.symlink_metadata().is_ok() {
-            set_time(&path)?;
+        match set_time(&mut parents, &folder) {
+            // It was dropped, or its folder was.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            set => at(set, "set the time of", &on_disk(upper, &folder))?,
         }
     }
     Ok(Captured { tree })
 }
 
+/// A path for messages: it may be too long to open.
 fn on_disk(upper: &Path, path: &TreePath) -> PathBuf {
     upper.join(OsStr::from_bytes(path.as_bytes()))
 }
 
-fn set_time(path: &Path) -> Result<(), CaptureError> {
+fn set_time(parents: &mut Parents<'_>, path: &TreePath) -> io::Result<()> {
     let time = Timespec {
         tv_sec: SOURCE_DATE_EPOCH,
         tv_nsec: 0,
@@ -116,52 +126,94 @@ fn set_time(path: &Path) -> Result<(), CaptureError> {
         last_access: time,
         last_modification: time,
     };
-    at(
-        rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW),
-        "set the time of",
-        path,
-    )
+    let (folder, name) = parents.of(path)?;
+    Ok(rustix::fs::utimensat(
+        folder,
+        name,
+        &times,
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
 }
 
 struct Walk<'a> {
     upper: &'a Path,
+    content: &'a UpperContent,
     entries: Vec<Entry>,
     /// Regular files with several names: inode to positions, in tree order.
     inodes: HashMap<u64, Vec<usize>>,
     folders: Vec<TreePath>,
 }
 
+/// What a folder holds: an entry, and the inode of a regular file with several names.
+type Member = (Entry, Option<u64>);
+
 impl Walk<'_> {
-    /// Reads what lies in `folder`, sorted, depth first.
-    fn folder(&mut self, folder: &TreePath) -> Result<(), CaptureError> {
-        let path = on_disk(self.upper, folder);
-        self.folders.push(folder.clone());
-        let mut names = Vec::new();
-        for member in at(std::fs::read_dir(&path), "list", &path)? {
-            names.push(at(member, "list", &path)?.file_name());
-        }
-        names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-        for name in names {
-            self.member(&folder.join(name.as_bytes()))?;
+    /// Reads all of it in tree order: depth first, on a list, for how deep it goes is not ours to choose.
+    fn run(&mut self) -> Result<(), CaptureError> {
+        let mut todo = self.members(&TreePath::root())?;
+        while let Some((entry, inode)) = todo.pop() {
+            let folder = entry.is_directory().then(|| entry.path.clone());
+            if let Some(inode) = inode {
+                self.inodes
+                    .entry(inode)
+                    .or_default()
+                    .push(self.entries.len());
+            }
+            self.entries.push(entry);
+            if let Some(folder) = folder {
+                todo.extend(self.members(&folder)?);
+            }
         }
         Ok(())
     }
 
-    fn member(&mut self, path: &TreePath) -> Result<(), CaptureError> {
-        let file = on_disk(self.upper, path);
-        let stat = at(file.symlink_metadata(), "look at", &file)?;
-        let device = (major(stat.rdev()), minor(stat.rdev()));
-        let node = match FileType::from_raw_mode(stat.mode()) {
+    /// What lies in `folder`, the last first.
+    fn members(&mut self, folder: &TreePath) -> Result<Vec<Member>, CaptureError> {
+        let path = on_disk(self.upper, folder);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let fd = at(self.content.open(folder.as_bytes(), flags), "open", &path)?;
+        self.folders.push(folder.clone());
+        let mut names = Vec::new();
+        for member in at(rustix::fs::Dir::read_from(&fd), "list", &path)? {
+            let member = at(member, "list", &path)?;
+            let name = member.file_name().to_bytes();
+            if !matches!(name, b"." | b"..") {
+                names.push(name.to_vec());
+            }
+        }
+        names.sort_by(|one, other| other.cmp(one));
+        let mut members = Vec::with_capacity(names.len());
+        for name in names {
+            members.extend(self.member(fd.as_fd(), folder.join(&name), &name)?);
+        }
+        Ok(members)
+    }
+
+    /// The member `name` of the folder `fd`; none for what no layer holds, which is removed.
+    fn member(
+        &self,
+        fd: BorrowedFd<'_>,
+        path: TreePath,
+        name: &[u8],
+    ) -> Result<Option<Member>, CaptureError> {
+        if path.as_bytes().len() > MAX_PATH {
+            return Err(CaptureError::Deep(path.as_bytes().len()));
+        }
+        let file = || on_disk(self.upper, &path);
+        let stat = rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW)
+            .or_else(|error| at(Err(error), "look at", &file()))?;
+        let device = (major(stat.st_rdev), minor(stat.st_rdev));
+        let node = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Node::Directory,
             // The digest comes later, for all files at once.
             FileType::RegularFile => Node::File {
-                size: stat.size(),
+                size: stat.st_size as u64,
                 digest: Sha256([0; 32]),
             },
             FileType::Symlink => {
-                let target = at(std::fs::read_link(&file), "read the link", &file)?;
+                let target = rustix::fs::readlinkat(fd, name, Vec::new());
                 Node::Symlink {
-                    target: target.as_os_str().as_bytes().to_vec(),
+                    target: at(target, "read the link", &file())?.into_bytes(),
                 }
             }
             FileType::CharacterDevice if device == (0, 0) => Node::Whiteout,
@@ -175,36 +227,37 @@ impl Walk<'_> {
             },
             FileType::Fifo => Node::Fifo,
             // A socket means nothing without the process that made it.
-            _ => return at(std::fs::remove_file(&file), "remove the socket", &file),
+            _ => {
+                let removed = rustix::fs::unlinkat(fd, name, AtFlags::empty());
+                at(removed, "remove the socket", &file())?;
+                return Ok(None);
+            }
         };
-        let whiteout = node == Node::Whiteout;
-        let mode = if whiteout { 0 } else { stat.mode() & 0o7777 };
-        let mut entry = Entry::new(path.clone(), mode, node);
-        if !whiteout {
-            (entry.uid, entry.gid) = (stat.uid(), stat.gid());
-            (entry.xattrs, entry.opaque) = xattrs(&file)?;
+        if node == Node::Whiteout {
+            return Ok(Some((Entry::new(path, 0, node), None)));
         }
-        let folder = entry.is_directory();
-        if matches!(entry.node, Node::File { .. }) && stat.nlink() > 1 {
-            self.inodes
-                .entry(stat.ino())
-                .or_default()
-                .push(self.entries.len());
-        }
-        self.entries.push(entry);
-        if folder { self.folder(path) } else { Ok(()) }
+        // There is no call that takes a folder and a name: the folder's own link in /proc stands for it.
+        let mut link = format!("/proc/self/fd/{}/", fd.as_raw_fd()).into_bytes();
+        link.extend_from_slice(name);
+        let (xattrs, opaque) = xattrs(&link, &file)?;
+        let several = stat.st_nlink > 1 && matches!(node, Node::File { .. });
+        let mut entry = Entry::new(path, stat.st_mode & 0o7777, node);
+        (entry.uid, entry.gid) = (stat.st_uid, stat.st_gid);
+        (entry.xattrs, entry.opaque) = (xattrs, opaque);
+        Ok(Some((entry, several.then_some(stat.st_ino))))
     }
 }
 
-/// The allowed xattrs, and whether overlayfs marks the folder as opaque. Others are taken off the file.
-fn xattrs(file: &Path) -> Result<(Xattrs, bool), CaptureError> {
-    let mut names = vec![0; 4096];
+/// The allowed xattrs of what is at `link`, and whether overlayfs marks the folder as opaque. Others are taken
+/// off the file.
+fn xattrs(link: &[u8], file: &dyn Fn() -> PathBuf) -> Result<(Xattrs, bool), CaptureError> {
+    let mut names = vec![0; 1024];
     let length = loop {
-        match rustix::fs::llistxattr(file, names.as_mut_slice()) {
+        match rustix::fs::llistxattr(link, names.as_mut_slice()) {
             Ok(length) => break length,
             Err(rustix::io::Errno::RANGE) => names.resize(names.len() * 4, 0),
             Err(rustix::io::Errno::NOTSUP) => return Ok((Xattrs::new(), false)),
-            Err(error) => return at(Err(error), "list the xattrs of", file),
+            Err(error) => return at(Err(error), "list the xattrs of", &file()),
         }
     };
     let (mut kept, mut opaque) = (Xattrs::new(), false);
@@ -214,25 +267,22 @@ fn xattrs(file: &Path) -> Result<(Xattrs, bool), CaptureError> {
     {
         if name == crate::userns::opaque_mark() {
             opaque = true;
-        } else if name.starts_with(b"user.overlay.") {
-            // overlayfs's own, in a user namespace.
+        } else if name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.") {
+            // overlayfs's own, in a user namespace or out of it.
         } else if allowed(name) {
-            kept.insert(name.to_vec(), value(file, name)?);
-        } else if !name.starts_with(b"trusted.overlay.") {
+            kept.insert(name.to_vec(), value(link, name, file)?);
+        } else {
             // Some cannot be taken off (security labels): they are left out of the layer all the same.
-            let _stays = rustix::fs::lremovexattr(file, name);
+            let _stays = rustix::fs::lremovexattr(link, name);
         }
     }
     Ok((kept, opaque))
 }
 
-fn value(file: &Path, name: &[u8]) -> Result<Vec<u8>, CaptureError> {
+fn value(link: &[u8], name: &[u8], file: &dyn Fn() -> PathBuf) -> Result<Vec<u8>, CaptureError> {
     let mut bytes = vec![0; 64 << 10];
-    let length = at(
-        rustix::fs::lgetxattr(file, name, bytes.as_mut_slice()),
-        "read an xattr of",
-        file,
-    )?;
+    let length = rustix::fs::lgetxattr(link, name, bytes.as_mut_slice())
+        .or_else(|error| at(Err(error), "read an xattr of", &file()))?;
     bytes.truncate(length);
     Ok(bytes)
 }
@@ -300,7 +350,13 @@ fn hash(content: &UpperContent, path: &TreePath, buffer: &mut [u8]) -> io::Resul
 }
 
 /// Leaves out, and removes from the folder, what the lower layers show just so.
-fn drop_unchanged(upper: &Path, entries: Vec<Entry>, lower: &Rootfs) -> Result<Tree, CaptureError> {
+fn drop_unchanged(
+    upper: &Path,
+    content: &UpperContent,
+    entries: Vec<Entry>,
+    lower: &Rootfs,
+) -> Result<Tree, CaptureError> {
+    let mut parents = content.parents();
     let linked: std::collections::HashSet<TreePath> = entries
         .iter()
         .filter_map(|entry| {
@@ -322,12 +378,15 @@ fn drop_unchanged(upper: &Path, entries: Vec<Entry>, lower: &Rootfs) -> Result<T
                     .is_some_and(|rest| !rest.is_root())
         });
         if !needed && !linked.contains(&entry.path) && is_unchanged(&entry, lower) {
-            let path = on_disk(upper, &entry.path);
-            let removed = if entry.is_directory() {
-                std::fs::remove_dir(&path)
+            let flags = if entry.is_directory() {
+                AtFlags::REMOVEDIR
             } else {
-                std::fs::remove_file(&path)
+                AtFlags::empty()
             };
+            let removed = parents
+                .of(&entry.path)
+                .and_then(|(folder, name)| Ok(rustix::fs::unlinkat(folder, name, flags)?));
+            let path = on_disk(upper, &entry.path);
             at(removed, "remove what did not change", &path)?;
             continue;
         }

@@ -27,9 +27,37 @@ pub fn remove_tree(path: &Path) -> Result<(), StoreError> {
 
 /// A folder being emptied.
 struct Level {
-    folder: OwnedFd,
+    /// Closed while removing is [`OPEN`] levels deeper.
+    folder: Option<OwnedFd>,
+    /// Device and inode: what is reached from below has to be this.
+    id: (u64, u64),
     name: Vec<u8>,
     folders: Vec<Vec<u8>>,
+}
+
+/// How many folders are kept open at once: a process may have some 1,024 files.
+const OPEN: usize = 64;
+
+impl Level {
+    /// The folder, opened again from the one below it where it was closed.
+    fn reopen(&mut self, below: &OwnedFd) -> Result<(), Errno> {
+        if self.folder.is_some() {
+            return Ok(());
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(below, c"..", flags, Mode::empty())?;
+        // Somebody moved what is being removed: what lies above it now is none of it.
+        if id(&folder)? != self.id {
+            return Err(Errno::STALE);
+        }
+        self.folder = Some(folder);
+        Ok(())
+    }
+}
+
+fn id(folder: &OwnedFd) -> Result<(u64, u64), Errno> {
+    let stat = rustix::fs::fstat(folder)?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// Depth first on a list, not on the stack: how deep the folders go is not ours to choose.
@@ -44,14 +72,24 @@ pub(crate) fn remove_at(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno
     };
     let mut levels = vec![first];
     while let Some(level) = levels.last_mut() {
+        let Some(folder) = &level.folder else {
+            return Err(Errno::BADF);
+        };
         if let Some(name) = level.folders.pop() {
-            if let Some(next) = enter(level.folder.as_fd(), &name)? {
+            if let Some(next) = enter(folder.as_fd(), &name)? {
                 levels.push(next);
+                if let Some(far) = levels.len().checked_sub(OPEN) {
+                    levels[far].folder = None;
+                }
             }
             continue;
         }
         let Some(done) = levels.pop() else { break };
-        let above = levels.last().map_or(parent, |level| level.folder.as_fd());
+        if let (Some(above), Some(below)) = (levels.last_mut(), &done.folder) {
+            above.reopen(below)?;
+        }
+        let above = levels.last().and_then(|level| level.folder.as_ref());
+        let above = above.map_or(parent, |folder| folder.as_fd());
         match rustix::fs::unlinkat(above, &done.name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
@@ -94,7 +132,8 @@ fn enter(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Level>, Errno> {
         let _ = rustix::fs::fchmod(&folder, Mode::RWXU);
     }
     Ok(Some(Level {
-        folder,
+        id: id(&folder)?,
+        folder: Some(folder),
         name: name.to_vec(),
         folders,
     }))

@@ -207,14 +207,17 @@ impl Rootfs {
 
 /// Whether `layer` hides what lower layers hold at `path` through one of its ancestors.
 fn hides_below(layer: &Tree, path: &TreePath) -> bool {
-    let mut at = path.parent();
-    while let Some(folder) = at {
-        if let Some(entry) = layer.get(&folder)
-            && (entry.opaque || !entry.is_directory())
-        {
-            return true;
+    // From the top: below what the layer does not hold, it hides nothing.
+    let mut folder = TreePath::root();
+    for part in path.components() {
+        let held = layer.below(&folder);
+        match held.first() {
+            None => return false,
+            Some(entry) if entry.path == folder && (entry.opaque || !entry.is_directory()) => {
+                return true;
+            }
+            Some(_) => folder = folder.join(part),
         }
-        at = folder.parent();
     }
     false
 }

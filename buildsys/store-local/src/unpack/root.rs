@@ -14,6 +14,35 @@ use super::{UnpackError, failed, gid, owner_failed, refused, times, uid};
 /// How often a resolution that lost a race against a rename elsewhere on the machine is tried again.
 const TRIES: usize = 128;
 
+/// How much of a path the kernel is given at once, in bytes: less than `PATH_MAX`, which is 4,096.
+const PIECE: usize = 4000;
+
+/// Where the first piece of a path that is too long ends.
+fn piece(path: &[u8]) -> Option<usize> {
+    if path.len() <= PIECE {
+        return None;
+    }
+    path[..PIECE].iter().rposition(|byte| *byte == b'/')
+}
+
+/// Opens the folder at `path` below `folder`, as `resolve` allows.
+fn open_in(
+    folder: &OwnedFd,
+    path: &[u8],
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = resolve | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..TRIES {
+        match rustix::fs::openat2(folder, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            opened => return opened,
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
 /// The root of a layer.
 pub struct Root {
     fd: Rc<OwnedFd>,
@@ -67,19 +96,41 @@ impl Root {
     }
 
     fn resolve(&self, path: &TreePath, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        for _ in 0..TRIES {
-            match rustix::fs::openat2(&self.fd, path.as_bytes(), flags, Mode::empty(), resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                opened => return opened,
+        let bytes = path.as_bytes();
+        let Some(mut end) = piece(bytes) else {
+            return open_in(&self.fd, bytes, flags, ResolveFlags::IN_ROOT);
+        };
+        // More than the kernel takes at once: step by step, and through no link, for a link would lead to
+        // where the step began instead of to the root.
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let mut folder = open_in(&self.fd, &bytes[..end], flags, beneath)?;
+        let mut rest = &bytes[end + 1..];
+        loop {
+            end = piece(rest).unwrap_or(rest.len());
+            folder = open_in(&folder, &rest[..end], flags, beneath)?;
+            match rest.get(end + 1..) {
+                Some(more) => rest = more,
+                None => return Ok(folder),
             }
         }
-        Err(Errno::AGAIN)
     }
 
-    /// Makes a folder that the archive only implies.
+    /// Makes the folders up to `path` that the archive only implies. `errno` is why it cannot be opened.
     fn imply(&mut self, path: &TreePath, errno: Errno) -> Result<(), UnpackError> {
+        let mut at = TreePath::root();
+        for part in path.components() {
+            at = at.join(part);
+            match self.resolve(&at, OFlags::empty()) {
+                Err(Errno::NOENT | Errno::NOTDIR) => self.imply_one(&at, errno)?,
+                Ok(_) => {}
+                Err(errno) => return Err(failed("open folder", &at, errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a folder whose parent is there.
+    fn imply_one(&mut self, path: &TreePath, errno: Errno) -> Result<(), UnpackError> {
         let mut place = self.place(path)?;
         let opaque = place.is_whiteout()?;
         match rustix::fs::statat(&place.parent, place.name, AtFlags::SYMLINK_NOFOLLOW) {
