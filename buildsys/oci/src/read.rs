@@ -154,7 +154,7 @@ fn entry_of<R: Read>(
         },
         tar::EntryType::Fifo => Node::Fifo,
         tar::EntryType::XGlobalHeader => return Ok(None),
-        other => {
+        other @ tar::EntryType::Other(_) => {
             return Err(malformed(
                 &format!("members of type {other:?} are not supported"),
                 &path,
