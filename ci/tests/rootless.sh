@@ -96,4 +96,19 @@ holds 'and the hint says why' "$output" subuid
 printf 'FROM scratch\nCOPY --chown=33 busybox /bin/busybox\nRUN ["/bin/busybox", "true"]\n' >"$work/one/Dockerfile"
 exits 'a layer of other owners cannot be unpacked' 3 as $plain "$work/tbuild" build "$work/one"
 holds 'and the error names file and owner' "$output" 'of the layer belongs to 33:33'
+# --- doctor ---------------------------------------------------------------------------------------------------
+exits 'doctor finds nothing missing as root' 0 "$tbuild" --store "$work/store" doctor
+holds 'and has run a step' "$output" 'steps: sandbox: a step ran'
+exits 'nor as an ordinary user' 0 as $name "$work/tbuild" doctor
+holds 'who has many ids' "$output" 'ok      user: in a user namespace with 65537 ids'
+exits 'one id alone is worth a warning' 0 as $plain "$work/tbuild" doctor
+holds 'with what to do about it' "$output" 'usermod --add-subuids'
+exits 'a store that cannot be written is missing' 3 as $name "$work/tbuild" --store /proc/store doctor
+exits 'a refused user namespace too' 3 as $name unshare -r sh -c \
+    'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all --inh-caps=-all "$0" --json doctor' "$work/tbuild"
+holds 'in JSON, one a line' "$output" '{"check":"user","level":"missing"'
+exits 'builds say so as well' 3 as $name unshare -r sh -c \
+    'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all --inh-caps=-all "$0" build "$1"' "$work/tbuild" "$work/one"
+holds 'and name doctor' "$output" 'tbuild doctor'
+exits 'a registry that does not answer is missing' 3 "$tbuild" --store "$work/store" doctor --registry 127.0.0.1:1
 done_testing

@@ -181,6 +181,8 @@ pub enum Command {
     Clean(commands::clean::Arguments),
     /// A real one-node Kubernetes on this machine
     Node(commands::node::Arguments),
+    /// Look at this machine: what tbuild needs, and what to do where it is missing
+    Doctor(commands::doctor::Arguments),
     /// Write a shell's completion script
     Completions(commands::completions::Arguments),
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tbuild_dockerfile::Diagnostic;
-use tbuild_exec::Cancel;
+use tbuild_exec::{Cancel, Executor};
 use tbuild_fetch::{HttpOptions, MachineConfig, Origins};
 use tbuild_graph::NodeId;
 use tbuild_kinds::{Machine, Nodes, Show, StepSettings, World, pipeline::Pipeline};
@@ -83,7 +83,8 @@ fn ca_bundle(env: &BTreeMap<String, String>) -> Option<Vec<u8>> {
         .find_map(|path| std::fs::read(path).ok())
 }
 
-fn machine(global: &Global) -> Result<Machine, CliError> {
+/// What is known of this machine.
+pub fn machine(global: &Global) -> Result<Machine, CliError> {
     let env: BTreeMap<String, String> = std::env::vars().collect();
     let config =
         MachineConfig::read(Path::new("/"), &env).map_err(|error| CliError::internal(&error))?;
@@ -157,6 +158,11 @@ fn helm_env(global: &Global, env: &BTreeMap<String, String>) -> BTreeMap<String,
     own
 }
 
+/// What runs steps.
+pub fn executor(_: &Global) -> Arc<dyn Executor> {
+    Arc::new(Sandbox::new(myself()))
+}
+
 /// The program itself, whatever has become of its file.
 pub fn myself() -> PathBuf {
     PathBuf::from("/proc/self/exe")
@@ -204,7 +210,7 @@ impl Engine {
         steps: StepSettings,
     ) -> Result<Self, CliError> {
         let store = Arc::new(open_store(global)?);
-        let executor = Arc::new(Sandbox::new(myself()));
+        let executor = executor(global);
         let mut world = World::new(store, executor, machine(global)?, project.folder.clone());
         world.offline = global.offline;
         world.frozen = global.frozen;

@@ -7,6 +7,7 @@
 
 mod args;
 mod commands;
+mod doctor;
 mod engine;
 mod error;
 mod output;

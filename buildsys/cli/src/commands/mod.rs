@@ -7,6 +7,7 @@ pub mod clean;
 pub mod cluster;
 pub mod completions;
 pub mod diff;
+pub mod doctor;
 pub mod graph;
 pub mod image;
 pub mod lock;
@@ -26,6 +27,7 @@ pub mod why;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tbuild_sandbox::userns;
 
 use crate::args::{Cli, Command};
 use crate::error::CliError;
@@ -40,19 +42,9 @@ pub fn run_with(arguments: Vec<std::ffi::OsString>) -> ExitCode {
         }
     };
     // While there is one thread.
-    if unpacks(cli.command.as_ref()) {
-        match tbuild_sandbox::userns::enter() {
-            Ok(entered) => {
-                let inherited = std::env::var_os(crate::engine::ROOTLESS).is_some();
-                cli.global.rootless = entered || (inherited && tbuild_sandbox::userns::is_inside());
-            }
-            Err(error) => {
-                CliError::unreachable(crate::error::chain(&error))
-                    .hint("tbuild doctor says what is missing; as root nothing of it is needed")
-                    .show();
-                return ExitCode::from(3);
-            }
-        }
+    if let Err(error) = isolate(&mut cli) {
+        error.show();
+        return ExitCode::from(error.code);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -75,6 +67,27 @@ pub fn run_with(arguments: Vec<std::ffi::OsString>) -> ExitCode {
             }
             ExitCode::from(error.code)
         }
+    }
+}
+
+/// Enters a user namespace where the command needs one and this is not root.
+fn isolate(cli: &mut Cli) -> Result<(), CliError> {
+    if !unpacks(cli.command.as_ref()) {
+        return Ok(());
+    }
+    match (userns::enter(), &mut cli.command) {
+        (Ok(entered), _) => {
+            let inherited = std::env::var_os(crate::engine::ROOTLESS).is_some();
+            cli.global.rootless = entered || (inherited && userns::is_inside());
+            Ok(())
+        }
+        // This is what it is there to say.
+        (Err(error), Some(Command::Doctor(arguments))) => {
+            arguments.refused = Some(crate::error::chain(&error));
+            Ok(())
+        }
+        (Err(error), _) => Err(CliError::unreachable(crate::error::chain(&error))
+            .hint("tbuild doctor says what is missing; as root nothing of it is needed")),
     }
 }
 
@@ -118,6 +131,7 @@ async fn dispatch(cli: Cli) -> Result<u8, CliError> {
         Some(Command::Shell(arguments)) => shell::run(global, arguments).await,
         Some(Command::Clean(arguments)) => clean::run(global, arguments).await,
         Some(Command::Node(arguments)) => node::run(global, arguments).await,
+        Some(Command::Doctor(arguments)) => doctor::run(global, arguments).await,
         Some(Command::Completions(arguments)) => Ok(completions::run(arguments)),
     }
 }
