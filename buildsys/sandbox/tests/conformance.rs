@@ -66,6 +66,30 @@ fn passes_the_suite() {
     conformance::all(&sandbox(), &root, &scratch);
 }
 
+/// As in a container that may not mount: root without CAP_SYS_ADMIN, in a user namespace of its own making.
+#[test]
+fn passes_the_suite_in_a_user_namespace() {
+    let output = Command::new("setpriv")
+        .args(["--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--"])
+        .arg(env!("CARGO_BIN_EXE_sandbox-helper"))
+        .arg("enter")
+        .arg(std::env::current_exe().expect("this test"))
+        .args([
+            "--exact",
+            "passes_the_suite",
+            "captures_what_changed_and_nothing_else",
+        ])
+        .output()
+        .expect("setpriv runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(said.contains("2 passed"), "{said}");
+}
+
 fn run(root: &Path, folder: &Path, line: &str) -> PathBuf {
     let (upper, work) = (folder.join("upper"), folder.join("work"));
     std::fs::create_dir_all(&upper).expect("made");
