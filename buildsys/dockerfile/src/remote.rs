@@ -174,7 +174,7 @@ fn git_remote(address: &str, query: &str, fragment: &str) -> Result<GitRemote, S
         };
         same(&mut git.revision, whole, "revision")?;
     }
-    clean_path("/", &git.folder)[1..].clone_into(&mut git.folder);
+    git.folder = clean_path("/", &git.folder).split_off(1);
     Ok(git)
 }
 

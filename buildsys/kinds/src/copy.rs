@@ -1,26 +1,24 @@
 //! COPY, ADD and WORKDIR's folder: layers written from trees, with nothing run.
 
-use std::collections::HashMap;
-use std::io::Read;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tbuild_digest::{BlobDigest, DiffId, Encoder, Sha256, TreeDigest};
+use tbuild_digest::{BlobDigest, Encoder};
 use tbuild_dockerfile::{ChmodText, InlineFile, PathSource, Unpack};
 use tbuild_graph::KeyManifest;
 use tbuild_realise::OpError;
-use tbuild_tree::{Entry, Node, Tree, TreePath};
+use tbuild_tree::{Tree, TreePath};
 
-use crate::archive::{self, LIMITS};
-use crate::content::{
-    Contents, Origin, open, origin, origin_in_layers, read_in_layers, store_layer,
-};
+use crate::content::{Contents, read_in_layers, store_layer};
 use crate::facts::{self, Facts, Folder, Found};
+use crate::fill::{self, Chosen, Filled};
 use crate::kept::Question;
-use crate::paste::{Content, Layer, Ownership, Paste};
-use crate::select::{Root, Selection, select};
+use crate::paste::Ownership;
 use crate::unpack::Below;
-use crate::{LayerRef, StateValue, TreeValue, World, listing, resemble};
+use crate::{LayerRef, StateValue, TreeValue, World, resemble};
+
+/// The store's space for what a copy met inside its destination.
+const MET: &str = "copy-met";
 
 /// Where a COPY takes from.
 pub(crate) enum From {
@@ -86,92 +84,13 @@ impl Copy {
 
 /// What [`prepare`] worked out.
 pub(crate) struct Prepared {
-    copy: Copy,
+    pub(super) copy: Copy,
     /// None where the digest of what is taken was known without looking.
-    chosen: Option<Chosen>,
-    /// None where nothing had to be looked at inside the destination; then none where nothing is written.
-    #[expect(clippy::option_option, reason = "not looked at, nothing, something")]
-    layer: Option<Option<Layer>>,
-    facts: Facts,
-    led: Vec<Folder>,
-    own: Ownership,
-}
-
-/// What is taken, and the tree that it is taken of.
-struct Chosen {
-    tree: Arc<Tree>,
-    selection: Selection,
-}
-
-/// What is kept of a choice.
-#[derive(Serialize, Deserialize)]
-struct Taken {
-    digest: String,
-    /// Folders that are led through, below the destination, as bytes.
-    led: Vec<Vec<u8>>,
-}
-
-/// The store's space for digests of what is copied from layers.
-const COPIED: &str = "copied";
-/// The store's space for what a copy met inside its destination.
-const MET: &str = "copy-met";
-
-/// Looks at what a copy takes by paths.
-fn choose(world: &World, copy: &Copy) -> Result<Chosen, OpError> {
-    let (tree, scanned) = match &copy.from {
-        From::Tree(value) => (Arc::clone(&value.tree), Some(value)),
-        From::State(state) => {
-            let tree = world
-                .rootfs(&state.layers)?
-                .flatten()
-                .map_err(|error| OpError::internal(&error))?;
-            (Arc::new(tree), None)
-        }
-    };
-    let digest_at = |path: &TreePath| {
-        scanned.map_or_else(|| tree.digest_at(path), |value| value.digest_at(path))
-    };
-    let selection = select(&tree, &digest_at, &copy.paths(), &copy.exclude, &copy.what)?;
-    if !listing::is_kept(world.store.as_ref(), &selection.digest)? {
-        listing::keep(
-            world.store.as_ref(),
-            &selection.digest,
-            &selection.tree(&tree)?,
-        )?;
-    }
-    Ok(Chosen { tree, selection })
-}
-
-/// The digest of what is taken by paths, and the folders led through; `chosen` is filled where it had to be
-/// looked at.
-fn taken(
-    world: &World,
-    copy: &Copy,
-    chosen: &mut Option<Chosen>,
-) -> Result<(TreeDigest, Vec<TreePath>), OpError> {
-    let mut look = || -> Result<(TreeDigest, Vec<TreePath>), OpError> {
-        let selection = &chosen.insert(choose(world, copy)?).selection;
-        Ok((selection.digest, selection.led.clone()))
-    };
-    let From::State(state) = &copy.from else {
-        return look();
-    };
-    let mut question = Question::of_layers(COPIED, &state.layers)
-        .about(&[u8::from(copy.unpack.paths)])
-        .about(copy.path_texts().join("\0").as_bytes());
-    for pattern in &copy.exclude {
-        question = question.about(pattern.as_bytes());
-    }
-    let found = question.answer(world, || {
-        let (digest, led) = look()?;
-        Ok(Taken {
-            digest: digest.hex(),
-            led: led.iter().map(|path| path.as_bytes().to_vec()).collect(),
-        })
-    })?;
-    let digest = Sha256::from_hex(&found.digest).map_err(|error| OpError::internal(&error))?;
-    let led = found.led.iter().map(|path| TreePath::clean(path)).collect();
-    Ok((TreeDigest(digest), led))
+    pub(super) chosen: Option<Chosen>,
+    pub(super) filled: Filled,
+    pub(super) facts: Facts,
+    pub(super) led: Vec<Folder>,
+    pub(super) own: Ownership,
 }
 
 /// Works out the key of a copy, and what running it needs.
@@ -208,7 +127,7 @@ pub(crate) fn prepare(
     // What the archives among it are unpacked over has to be known as well.
     let mut about = Encoder::new();
     if !copy.paths().is_empty() {
-        let (digest, through) = taken(world, &copy, &mut chosen)?;
+        let (digest, through) = fill::taken(world, &copy, &mut chosen)?;
         about.bytes(digest.hex().as_bytes());
         let texts = copy.path_texts().join(" ");
         manifest = manifest.files(format!("{texts} from {}", copy.what), digest);
@@ -252,7 +171,7 @@ pub(crate) fn prepare(
     let mut prepared = Prepared {
         copy,
         chosen,
-        layer: None,
+        filled: Filled::NotYet,
         facts,
         led,
         own,
@@ -266,150 +185,13 @@ pub(crate) fn prepare(
         for file in &prepared.copy.inline {
             question = question.about(file.name.as_bytes());
         }
-        let seen: Vec<String> = question.answer(world, || meet(world, below, &mut prepared))?;
+        let seen: Vec<String> =
+            question.answer(world, || fill::meet(world, below, &mut prepared))?;
         if !seen.is_empty() {
             manifest = manifest.list("unpacked", seen);
         }
     }
     Ok((manifest, prepared))
-}
-
-/// Copies in mind, to see what of the layers below decides how it ends: gives that, or an error where it cannot.
-fn meet(
-    world: &World,
-    below: &[LayerRef],
-    prepared: &mut Prepared,
-) -> Result<Vec<String>, OpError> {
-    let view = world.rootfs(below)?;
-    let get = |path: &TreePath| view.get(path);
-    let mut below = Below::new(&get);
-    let layer = fill(world, prepared, &mut below)?;
-    prepared.layer = Some(layer);
-    Ok(below.lines())
-}
-
-/// Fills the destination; none if nothing is written.
-fn fill(
-    world: &World,
-    prepared: &mut Prepared,
-    below: &mut Below<'_>,
-) -> Result<Option<Layer>, OpError> {
-    let Prepared {
-        copy,
-        chosen,
-        facts,
-        led,
-        own,
-        ..
-    } = prepared;
-    if chosen.is_none() && !copy.paths().is_empty() {
-        *chosen = Some(choose(world, copy)?);
-    }
-    let mut paste = Paste::new(&copy.dest, facts, led, own);
-    let mut roots = chosen.iter().flat_map(|chosen| &chosen.selection.roots);
-    for (number, part) in copy.parts.iter().enumerate() {
-        match part {
-            Part::Path(_) => {
-                let Some(chosen) = chosen.as_ref() else {
-                    continue;
-                };
-                for root in roots.next().into_iter().flatten() {
-                    let tar = match root {
-                        Root::Single(entry, name) if copy.unpack.paths => {
-                            tar_of(world, copy, entry)?.map(|tar| (tar, name))
-                        }
-                        _ => None,
-                    };
-                    match tar {
-                        None => paste.copy(root, &chosen.tree, FROM)?,
-                        Some((tar, name)) => {
-                            let name = name.to_string();
-                            let name = name.trim_start_matches('/');
-                            paste.unpack(&archive::read(world, name, tar, LIMITS)?, below)?;
-                        }
-                    }
-                }
-            }
-            Part::File {
-                name, digest, size, ..
-            } => {
-                let open = || open_blob(world, *digest);
-                let file = archive::File {
-                    name,
-                    digest: *digest,
-                    open: &open,
-                };
-                let tar = copy
-                    .unpack
-                    .urls
-                    .then(|| archive::tar_of(world, &file, LIMITS));
-                if let Some(tar) = tar.transpose()?.flatten() {
-                    paste.unpack(&archive::read(world, name, tar, LIMITS)?, below)?;
-                } else {
-                    let content = Content::Blob(*digest, 0);
-                    let name = TreePath::clean(name.as_bytes());
-                    paste.file(&name, 0o600, (*size, digest.0), content)?;
-                }
-            }
-            Part::Tree(value) => {
-                let root = if copy.exclude.is_empty() {
-                    Root::Content(TreePath::root())
-                } else {
-                    {
-                        let all = PathSource {
-                            path: "/".to_owned(),
-                            below: None,
-                        };
-                        let digest_at = |path: &TreePath| value.digest_at(path);
-                        let part = select(&value.tree, &digest_at, &[&all], &copy.exclude, "it")?;
-                        let mut roots = part.roots.into_iter().flatten();
-                        roots.next().unwrap_or(Root::Part(Vec::new()))
-                    }
-                };
-                paste.copy(&root, &value.tree, number)?;
-            }
-        }
-    }
-    for file in &copy.inline {
-        let bytes: Arc<[u8]> = file.bytes.as_slice().into();
-        let content = (bytes.len() as u64, Sha256::of(&bytes));
-        let name = TreePath::clean(file.name.as_bytes());
-        paste.file(&name, 0o644, content, Content::Inline(bytes))?;
-    }
-    if paste.is_empty() {
-        return Ok(None);
-    }
-    paste.clashes(below)?;
-    paste.layer().map(Some)
-}
-/// The number of the tree that paths are taken of.
-const FROM: usize = usize::MAX;
-
-fn open_blob(world: &World, digest: BlobDigest) -> Result<Box<dyn Read>, OpError> {
-    let origin = Origin::Layer {
-        diff_id: DiffId(digest.0),
-        offset: 0,
-        size: u64::MAX,
-    };
-    open(world, &origin).map_err(|error| OpError::internal(&error))
-}
-
-/// The uncompressed tar of a file of the context; none if it is no archive.
-fn tar_of(world: &World, copy: &Copy, entry: &Entry) -> Result<Option<BlobDigest>, OpError> {
-    let (From::Tree(value), Node::File { size, digest }) = (&copy.from, &entry.node) else {
-        return Ok(None);
-    };
-    let name = String::from_utf8_lossy(entry.path.as_bytes()).into_owned();
-    let open = || {
-        let origin = origin(world, &value.place, &entry.path, *size)?;
-        open(world, &origin).map_err(|error| OpError::failed_text(format!("{name}: {error}")))
-    };
-    let file = archive::File {
-        name: &name,
-        digest: BlobDigest(*digest),
-        open: &open,
-    };
-    archive::tar_of(world, &file, LIMITS)
 }
 
 /// Writes the layer of a copy; none if it takes nothing.
@@ -419,55 +201,24 @@ pub(crate) fn run(
     mut prepared: Prepared,
 ) -> Result<Option<LayerRef>, OpError> {
     let name = resemble::name(world, &prepared.copy);
-    let layer = if let Some(layer) = prepared.layer.take() {
-        layer
-    } else {
-        let layers: &[LayerRef] = if prepared.copy.link {
-            &[]
-        } else {
-            &parent.layers
-        };
-        let view = world.rootfs(layers)?;
-        let get = |path: &TreePath| view.get(path);
-        fill(world, &mut prepared, &mut Below::new(&get))?
+    let layer = match std::mem::replace(&mut prepared.filled, Filled::NotYet) {
+        Filled::With(layer) => Some(*layer),
+        Filled::Nothing => None,
+        Filled::NotYet => {
+            let layers: &[LayerRef] = if prepared.copy.link {
+                &[]
+            } else {
+                &parent.layers
+            };
+            let view = world.rootfs(layers)?;
+            let get = |path: &TreePath| view.get(path);
+            fill::fill(world, &mut prepared, &mut Below::new(&get))?
+        }
     };
     let Some((tree, contents)) = layer else {
         return Ok(None);
     };
-    let copy = &prepared.copy;
-    let view = match &copy.from {
-        From::State(state) => Some((state, world.rootfs(&state.layers)?)),
-        From::Tree(_) => None,
-    };
-    let mut origins = HashMap::with_capacity(contents.len());
-    for (path, content) in contents {
-        let size = match tree.get(&path).map(|entry| &entry.node) {
-            Some(Node::File { size, .. }) => *size,
-            _ => 0,
-        };
-        let from = match content {
-            Content::Inline(bytes) => Origin::Bytes(bytes),
-            Content::Blob(digest, offset) => Origin::Layer {
-                diff_id: DiffId(digest.0),
-                offset,
-                size,
-            },
-            Content::Tree(number, source) => match (copy.parts.get(number), &copy.from, &view) {
-                (Some(Part::Tree(value)), ..) | (_, From::Tree(value), _) => {
-                    origin(world, &value.place, &source, size)?
-                }
-                (_, _, Some((state, view))) => {
-                    origin_in_layers(world, &state.layers, view, &source, size)?
-                }
-                (_, From::State(_), None) => {
-                    return Err(OpError::Internal {
-                        message: format!("{path} comes from nowhere"),
-                    });
-                }
-            },
-        };
-        origins.insert(path, from);
-    }
+    let origins = fill::origins(world, &prepared.copy, &tree, contents)?;
     let layer = store_layer(world, &tree, &mut Contents::new(world, origins))?;
     resemble::note(world, &name, &layer.diff_id)?;
     Ok(Some(layer))

@@ -13,6 +13,7 @@ mod copy;
 mod deadline;
 mod deploy;
 mod facts;
+mod fill;
 mod filter;
 mod git;
 mod gzip;

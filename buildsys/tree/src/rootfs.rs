@@ -183,18 +183,14 @@ impl Rootfs {
             if still {
                 continue;
             }
-            match firsts.get(&(*number, target.clone())) {
-                Some(first) => settled.push((
-                    path.clone(),
-                    Node::Hardlink {
-                        target: first.clone(),
-                    },
-                )),
-                None => {
-                    firsts.insert((*number, target.clone()), path.clone());
-                    let first = self.layers.get(*number).and_then(|layer| layer.get(target));
-                    settled.extend(first.map(|first| (path.clone(), first.node.clone())));
-                }
+            let key = (*number, target.clone());
+            if let Some(first) = firsts.get(&key) {
+                let target = first.clone();
+                settled.push((path.clone(), Node::Hardlink { target }));
+            } else {
+                firsts.insert(key, path.clone());
+                let first = self.layers.get(*number).and_then(|layer| layer.get(target));
+                settled.extend(first.map(|first| (path.clone(), first.node.clone())));
             }
         }
         for (path, node) in settled {
