@@ -32,9 +32,6 @@ struct Planned {
 #[derive(Default)]
 pub(crate) struct RunMounts(Vec<Planned>);
 
-/// Says what a source of files is: its files, and its name to the user.
-type Look<'a> = dyn Fn(&CopySource) -> Result<(Whole, String), OpError> + 'a;
-
 impl RunMounts {
     /// Looks at what is mounted. `whole` gives what a mount, by its number as written, takes its files from, and
     /// what that is to the user.

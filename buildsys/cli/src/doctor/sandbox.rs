@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-use tbuild_exec::{Action, Cancel, ExecError, Executor, Mount, MountSource, Network, User};
+use tbuild_exec::{Action, Cancel, ExecError, Executor, Limits, Mount, MountSource, Network, User};
 use tbuild_sandbox::capture;
 use tbuild_store::Store as _;
 use tbuild_store_local::LocalStore;
@@ -108,6 +108,8 @@ fn action(lower: &Path, upper: &Path, work: &Path, network: Network) -> Action {
         network,
         hostname: "doctor".to_owned(),
         umask: 0o022,
+        limits: Limits::default(),
+        privileged: false,
     }
 }
 

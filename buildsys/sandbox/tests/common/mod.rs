@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tbuild_exec::{Action, Cancel, Executor as _, Network, User};
+use tbuild_exec::{Action, Cancel, Executor as _, Limits, Network, User};
 use tbuild_sandbox::{Sandbox, capture};
 use tbuild_store_local::remove_tree;
 use tbuild_tree::{Rootfs, Tree};
@@ -158,6 +158,8 @@ impl Bench {
             network: Network::None,
             hostname: "build".to_owned(),
             umask: 0o022,
+            limits: Limits::default(),
+            privileged: false,
         };
         let mut output = String::new();
         let mut sink = |_, bytes: &[u8]| output.push_str(&String::from_utf8_lossy(bytes));
