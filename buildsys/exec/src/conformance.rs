@@ -359,8 +359,8 @@ fn layers_mounted(bench: &Bench<'_>) {
     let ran = bench.run(&action);
     assert_eq!(
         ran.stdout, "one\ntwo\nsub\nsealed\none\ny\nsub\nsub\nmore\n-rw-r-----full\nread-only\n",
-        "{}",
-        ran.stderr
+        "{:?} {}",
+        ran.exit, ran.stderr
     );
     let left: Vec<_> = std::fs::read_dir(&ran.upper).unwrap().collect();
     assert!(left.is_empty(), "{left:?} is left in the layer");

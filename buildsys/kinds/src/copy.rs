@@ -120,7 +120,7 @@ pub(crate) fn prepare(
         );
     if let Some(chmod) = &copy.chmod {
         let exact = chmod.chmod.exact().map(|mode| format!("{mode:o}"));
-        manifest = manifest.text("permissions", exact.unwrap_or_else(|| chmod.text.clone()));
+        manifest = manifest.text("mode", exact.unwrap_or_else(|| chmod.text.clone()));
     }
     let mut chosen = None;
     let mut led = Vec::new();

@@ -12,6 +12,7 @@ mod executor;
 mod fork;
 mod helper;
 mod mounts;
+mod overlay;
 mod privileges;
 mod protocol;
 mod surroundings;

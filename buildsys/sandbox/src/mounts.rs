@@ -13,6 +13,7 @@ use rustix::mount::{
 
 use tbuild_exec::Network;
 
+use crate::overlay;
 use crate::protocol::{Failure, MountPoint, Source, Specification, Tried as _};
 use crate::target::{Made, find_or_make};
 use crate::userns::{self, Ids};
@@ -33,12 +34,12 @@ pub(crate) struct Root {
 }
 
 /// Opens a path so that it stays reachable whatever is mounted over it.
-fn hold(path: &Path) -> Result<OwnedFd, Failure> {
+pub(crate) fn hold(path: &Path) -> Result<OwnedFd, Failure> {
     rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .tried(|| format!("open {}", path.display()))
 }
 
-fn held(fd: &OwnedFd) -> String {
+pub(crate) fn held(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
@@ -71,7 +72,7 @@ impl Root {
         .tried(|| format!("mount a file system on {BASE}"))?;
         let path = PathBuf::from(BASE).join("root");
         std::fs::create_dir(&path).tried(|| "make the root".to_owned())?;
-        overlay(&lower, &upper, &work, &path)?;
+        overlay::writable(&lower, &upper, &work, &path)?;
         let mut root = Self {
             path,
             made: Made::default(),
@@ -120,8 +121,8 @@ impl Root {
                 let view = Path::new(BASE).join(OVERLAYS).join(at.to_string());
                 std::fs::create_dir(&view).tried(tried)?;
                 match writes {
-                    Some((upper, work)) => overlay(lower, upper, work, &view)?,
-                    None => read_only_overlay(lower, &view)?,
+                    Some((upper, work)) => overlay::writable(lower, upper, work, &view)?,
+                    None => overlay::read_only(lower, &Path::new(BASE).join(EMPTY), &view)?,
                 }
                 let source = inside(&view, path)
                     .tried(|| format!("find {path} to mount it on {}", point.target))?;
@@ -356,70 +357,6 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
         Mode::from_raw_mode(mode),
     )?);
     file.write_all(bytes)
-}
-
-/// The layers below, the upper folder on top.
-fn overlay(
-    lower: &[OwnedFd],
-    upper: &OwnedFd,
-    work: &OwnedFd,
-    target: &Path,
-) -> Result<(), Failure> {
-    if lower.is_empty() {
-        return mount_bind(held(upper).as_str(), target)
-            .tried(|| "mount the upper folder".to_owned());
-    }
-    let lower: Vec<String> = lower.iter().map(held).collect();
-    // By descriptor a layer costs some 18 bytes of the page that options may take: 200 layers fit. In a user
-    // namespace overlayfs keeps its marks where a user may write, and follows no redirects.
-    let rest = if userns::is_inside() {
-        "redirect_dir=nofollow,userxattr"
-    } else {
-        "redirect_dir=off"
-    };
-    let options = format!(
-        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,xino=off,{rest}",
-        lower.join(":"),
-        held(upper),
-        held(work)
-    );
-    let options = std::ffi::CString::new(options)
-        .map_err(std::io::Error::other)
-        .tried(|| "name layers".to_owned())?;
-    mount(
-        "overlay",
-        target,
-        "overlay",
-        MountFlags::empty(),
-        Some(options.as_c_str()),
-    )
-    .tried(|| format!("mount an overlay of {} layers", lower.len()))
-}
-
-/// The layers alone.
-fn read_only_overlay(lower: &[OwnedFd], target: &Path) -> Result<(), Failure> {
-    // Without an upper folder the kernel wants two layers at least: an empty one goes below all of them.
-    let empty = hold(&Path::new(BASE).join(EMPTY))?;
-    let mut layers: Vec<String> = lower.iter().map(held).collect();
-    layers.push(held(&empty));
-    if lower.is_empty() {
-        return mount_bind(held(&empty).as_str(), target).tried(|| "mount nothing".to_owned());
-    }
-    let options = format!(
-        "lowerdir={},index=off,metacopy=off,redirect_dir=off,xino=off",
-        layers.join(":")
-    );
-    let options = std::ffi::CString::new(options)
-        .map_err(std::io::Error::other)
-        .tried(|| "name layers".to_owned())?;
-    mount(
-        "overlay",
-        target,
-        "overlay",
-        MountFlags::RDONLY,
-        Some(options.as_c_str()),
-    )
-    .tried(|| format!("mount an overlay of {} layers", lower.len()))
 }
 
 /// A mount for the program: no devices, no set-id programs, and read-only if asked.

@@ -53,6 +53,14 @@ enum Section {
 }
 
 impl Case {
+    /// Whether the build asks a server of [`crate::servers`].
+    pub fn asks_servers(&self) -> bool {
+        let given = self.args.iter().chain(&self.env).chain(&self.options);
+        given
+            .into_iter()
+            .any(|text| text.contains("@HTTP@") || text.contains("@GIT@"))
+    }
+
     /// Reads a case; the error names the line.
     pub fn parse(name: &str, text: &str) -> Result<Self, String> {
         let mut case = Self {
