@@ -1,6 +1,6 @@
 //! The parent's side.
 
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -174,10 +174,8 @@ fn talk(
     output: &mut OutputSink<'_>,
     cancel: &Cancel,
 ) -> io::Result<Option<Report>> {
-    let mut line = serde_json::to_vec(specification)?;
-    line.push(b'\n');
     let mut control = control;
-    control.write_all(&line)?;
+    specification.send(control)?;
     let mut stdout = child.stdout.take();
     let mut stderr = child.stderr.take();
     let mut answer = Vec::new();

@@ -1,6 +1,6 @@
 //! The helper's side: unshare, init, program.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufReader, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -40,9 +40,7 @@ fn serve() -> std::io::Result<()> {
     )?);
     let null = std::fs::File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
-    let mut line = String::new();
-    BufReader::new(&control).read_line(&mut line)?;
-    let specification: Specification = serde_json::from_str(&line)?;
+    let specification = Specification::receive(BufReader::new(&control))?;
     if let Err(failure) = supervise(&specification, &control) {
         report(&control, &Report::Setup(failure));
     }
@@ -233,8 +231,9 @@ fn program(
         .iter()
         .map(|group| rustix::process::Gid::from_raw(*group))
         .collect();
-    // With one id alone there are no groups to set, and none may be asked for.
-    if !groups.is_empty() || crate::userns::ids() != crate::userns::Ids::One {
+    // With one id alone the kernel sets no groups; the user's own is there anyway.
+    let is_own = |group: &u32| *group == user.gid;
+    if crate::userns::ids() != crate::userns::Ids::One || !user.groups.iter().all(is_own) {
         set_thread_groups(&groups)
             .tried(|| "set groups".to_owned())
             .map_err(setup)?;

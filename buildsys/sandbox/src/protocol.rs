@@ -1,6 +1,8 @@
-//! What parent and helper say to each other: one JSON value a line.
+//! What parent and helper say to each other: one JSON value a line; after the specification's the bytes of the files
+//! that it has mounted.
 
 use std::collections::BTreeMap;
+use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,47 @@ pub(crate) struct Specification {
     pub privileged: bool,
 }
 
+impl Specification {
+    /// Writes it for [`Self::receive`].
+    pub(crate) fn send(&self, mut to: impl Write) -> io::Result<()> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        to.write_all(&line)?;
+        for point in &self.mounts {
+            if let Source::Content { bytes, .. } = &point.source {
+                to.write_all(bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what [`Self::send`] wrote.
+    pub(crate) fn receive(mut from: impl BufRead) -> io::Result<Self> {
+        let mut line = String::new();
+        from.read_line(&mut line)?;
+        let mut specification: Self = serde_json::from_str(&line)?;
+        for point in &mut specification.mounts {
+            if let Source::Content { bytes, .. } = &mut point.source {
+                from.read_exact(bytes)?;
+            }
+        }
+        Ok(specification)
+    }
+}
+
+/// Bytes as their number, and a number as so many zeros: certificates as numbers in JSON took half of a step's time.
+mod number_of {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        bytes.len().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        usize::deserialize(from).map(|count| vec![0; count])
+    }
+}
+
 /// One mount.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct MountPoint {
@@ -40,6 +83,8 @@ pub(crate) struct MountPoint {
 pub(crate) enum Source {
     Bind(PathBuf),
     Content {
+        /// In the line only their number.
+        #[serde(with = "number_of")]
         bytes: Vec<u8>,
         mode: u32,
         uid: u32,
@@ -80,7 +125,7 @@ pub(crate) trait Tried<T> {
     fn tried(self, what: impl FnOnce() -> String) -> Result<T, Failure>;
 }
 
-impl<T> Tried<T> for std::io::Result<T> {
+impl<T> Tried<T> for io::Result<T> {
     fn tried(self, what: impl FnOnce() -> String) -> Result<T, Failure> {
         self.map_err(|error| Failure {
             what: what(),
