@@ -11,7 +11,7 @@ def run(name, bench, rounds):
     from . import steps  # which needs this file
 
     timed = {"noop10k": noop, "noop50k": noop, "edit50k": edit, "workload": workload}
-    timed |= {case.__name__: case for case in (steps.copy100k, steps.layer1g, steps.empty, steps.images8)}
+    timed |= {case.__name__: case for case in (steps.copy100k, steps.layer1g, steps.empty, steps.images8, steps.reproducible)}
     timed[name](bench, rounds, 10_000 if "10k" in name else 50_000)
 
 

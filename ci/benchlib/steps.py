@@ -91,6 +91,29 @@ def images8(bench, rounds, _):
     measure.table(f"{IMAGES} images at once, nothing changed", again)
 
 
+def reproducible(bench, rounds, _):
+    """Each tool as it is, then told to give the same bytes every time."""
+    folder = bench.work / "reproducible"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(cases.context(bench, 10_000) / "src", folder / "src")
+    write = "RUN perl -e 'srand 1; print pack(q(N*), map { int rand 2**32 } 1..20000000)' >/eighty"
+    (folder / "Dockerfile").write_text(f"FROM {bench.registry}/{tools.BASE}\nCOPY src /src\n{write}\n")
+    able = {name: tool for name, tool in bench.tools.items() if tool.reproducible is not None}
+    for title, flags in (("as they are", lambda _: []), ("the same bytes every time", lambda tool: tool.reproducible)):
+        cold, again = ({name: [] for name in able} for _ in range(2))
+        for name, tool in able.items():
+            tool.more = flags(tool)
+            tool.forget()
+            cold[name].append(tool.build_push(folder, "reproducible"))
+        for _ in range(rounds):
+            for name, tool in able.items():
+                again[name].append(tool.build_push(folder, "reproducible"))
+        measure.table(f"10,000 files and 80 MB built and pushed, {title}", cold)
+        measure.table(f"nothing changed, {title}", again)
+    for tool in able.values():
+        tool.more = []
+
+
 def together(tool, folder, names):
     """All images: one call where the tool takes several, else a call each, all at once."""
     if isinstance(tool, tools.Tbuild):

@@ -86,9 +86,13 @@ class Tool:
     nothing but the base. It starts a new one beside the old: deleting many files slows some file systems for minutes,
     and whoever comes next would pay."""
 
+    # Flags that make it give the same bytes every time; None where it cannot. tbuild needs none.
+    reproducible = None
+
     def __init__(self, bench, name):
         self.bench, self.name = bench, name
         self.caches = 0
+        self.more = []
         self.renew()
 
     def renew(self):
@@ -116,6 +120,8 @@ class Tool:
 
 
 class Tbuild(Tool):
+    reproducible = []
+
     def __init__(self, bench):
         super().__init__(bench, "tbuild")
 
@@ -166,6 +172,8 @@ class Docker(Tool):
 
 
 class Buildah(Tool):
+    reproducible = ["--timestamp=0"]
+
     def renew(self):
         super().renew()
         self.flags = ["--root", f"{self.own}/root", "--runroot", f"{self.own}/run", "--storage-driver", "overlay"]
@@ -176,7 +184,7 @@ class Buildah(Tool):
 
     def build(self, context, image):
         return self.bench.run(
-            ["buildah", *self.flags, "bud", "-q", "--layers", "--network=host", "--isolation=chroot", "--tls-verify=false",
+            ["buildah", *self.flags, "bud", *self.more, "-q", "--layers", "--network=host", "--isolation=chroot", "--tls-verify=false",
              "-t", self.bench.image(f"{image}-{self.name}"), str(context)]
         )
 
@@ -190,14 +198,18 @@ class Buildah(Tool):
 class BuildKit(Tool):
     """A buildkitd that someone else started, with this run's loopback registry allowed in its configuration."""
 
+    reproducible = ["--opt", "build-arg:SOURCE_DATE_EPOCH=0"]
+
     @staticmethod
     def here():
         return bool(os.environ.get("BUILDKIT_HOST") and shutil.which("buildctl"))
 
     def _call(self, context, image, push):
         output = f"type=image,name={self.bench.image(f'{image}-{self.name}')},push={push},registry.insecure=true"
+        if self.more:
+            output += ",rewrite-timestamp=true"
         return self.bench.run(
-            ["buildctl", "build", "--progress=plain", "--frontend=dockerfile.v0", "--local", f"context={context}", "--local", f"dockerfile={context}", "--output", output]
+            ["buildctl", "build", *self.more, "--progress=plain", "--frontend=dockerfile.v0", "--local", f"context={context}", "--local", f"dockerfile={context}", "--output", output]
         )
 
     def build(self, context, image):
