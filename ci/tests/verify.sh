@@ -142,6 +142,10 @@ digest() { "$tbuild" --progress quiet --store "$1" -C "$2/context" -j "$3" build
 same 'one digest on ext4, with one job' "$id" "$(digest "$work/ext4/s" "$work/ext4" 1)"
 same 'on tmpfs, with eight' "$id" "$(digest "$work/tmpfs/a-longer-name/store" "$work/tmpfs" 8)"
 same 'of a context on overlayfs' "$id" "$(digest "$work/ext4/another" "$work/merged" 8)"
-# The kernel takes no upper folder on overlayfs: what runs nothing is all that such a store can build.
-same 'of a store on overlayfs, for what runs nothing' "$a" "$("$tbuild" --progress quiet --store "$work/merged/store" build "$work/deb/one")"
+# The kernel takes no upper folder on overlayfs, nor whiteouts: layers are unpacked in memory there.
+same 'of a store on overlayfs' "$id" "$(digest "$work/merged/store" "$work/merged" 8)"
+same 'which keeps nothing unpacked' '' "$(find "$work/merged/store/snapshots" "$work/merged/store/memory" -mindepth 1)"
+output=$("$tbuild" --progress plain --store "$work/merged/store" -C "$work/merged/context" build . 2>&1)
+holds 'built again there, nothing runs' "$output" ' 0 run'
+holds 'and it says why the next edit will be slow' "$output" 'overlayfs and NFS hold no unpacked layers'
 done_testing

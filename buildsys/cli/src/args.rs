@@ -95,6 +95,9 @@ pub struct Global {
     /// Whether a user namespace was entered: tbuild is root there alone
     #[arg(skip)]
     pub rootless: bool,
+    /// Whether layers are unpacked in memory, since the store's file system cannot hold them
+    #[arg(skip)]
+    pub in_memory: bool,
     /// Colours
     #[arg(long, value_name = "WHEN", global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,

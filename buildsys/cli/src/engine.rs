@@ -18,7 +18,7 @@ use tbuild_store_local::LocalStore;
 use crate::args::{Global, Progress};
 use crate::error::{CliError, show_failures};
 use crate::project::Project;
-use crate::report::{Report, colored};
+use crate::report::{Report, colored, eprint};
 
 /// Where the store is.
 pub fn store_path(global: &Global) -> PathBuf {
@@ -68,6 +68,28 @@ pub fn open_store(global: &Global) -> Result<LocalStore, CliError> {
         error => CliError::internal(&error),
     })
 }
+
+/// Gives a store whose file system can hold no unpacked layers a place in memory for them. To be called while the
+/// process has one thread. Whether there was need of it.
+pub fn unpack_in_memory(global: &Global) -> Result<bool, CliError> {
+    let path = store_path(global);
+    if !tbuild_store_local::needs_memory(&path) {
+        return Ok(false);
+    }
+    open_store(global)?;
+    let memory = path.join(tbuild_store_local::MEMORY);
+    std::fs::create_dir_all(&memory)
+        .and_then(|()| tbuild_sandbox::mount_memory(&memory))
+        .map_err(|error| {
+            let what = format!("cannot mount memory on {}: {error}", memory.display());
+            CliError::unreachable(what).hint(ON_A_VOLUME)
+        })?;
+    Ok(true)
+}
+
+/// What to do where a store's file system can hold no unpacked layers.
+pub const ON_A_VOLUME: &str = "overlayfs and NFS hold no unpacked layers: they lie in memory, and every run unpacks \
+     them again; a store on a volume or a local disk is quicker (--store, TBUILD_STORE)";
 
 /// The machine's trusted certificates as one PEM bundle.
 fn ca_bundle(env: &BTreeMap<String, String>) -> Option<Vec<u8>> {
@@ -227,6 +249,9 @@ impl Engine {
             report: Report::new(global),
             cancel: Cancel::new(),
         };
+        if global.in_memory && global.progress != Progress::Quiet {
+            eprint(&format!("warning: {ON_A_VOLUME}\n"));
+        }
         engine.listen();
         Ok(engine)
     }
@@ -265,7 +290,7 @@ impl Engine {
         let silent =
             self.global.json || matches!(self.global.progress, Progress::Quiet | Progress::Json);
         if !silent {
-            crate::report::eprint(&format!("{text}\n"));
+            eprint(&format!("{text}\n"));
         }
     }
 

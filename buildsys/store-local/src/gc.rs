@@ -114,7 +114,7 @@ impl LocalStore {
 
     /// Out of sight first: a snapshot half removed must not be taken for one.
     pub(crate) fn remove_snapshot(&self, path: &Path) -> Result<(), StoreError> {
-        let doomed = self.session()?.fresh("doomed");
+        let doomed = self.session()?.fresh_stage("doomed");
         io::rename(path, &doomed)?;
         remove_tree(&doomed)
     }

@@ -9,6 +9,8 @@
 //!                            of an image is no set-uid file for the other users of this machine
 //! snapshots-<map>/           the same, unpacked in a user namespace with this map of owners
 //! snapshots/<hex>.over.<hex> what of the first layer differs from the second, to lie over its snapshot
+//! memory/                    empty, unless layers are unpacked in memory: then a tmpfs of this process's own, with
+//!                            `snapshots/` and `tmp/` for them
 //! statcache/<root>/<filter>  what the scanner knows of the user's folders
 //! scratch/<purpose>/         folders that live and die with the store
 //! locks/<name>               files to lock, empty
@@ -24,6 +26,24 @@ use std::path::{Path, PathBuf};
 use tbuild_store::StoreError;
 
 use crate::{io, owners};
+
+/// The folder of layers that are unpacked in memory. [`crate::needs_memory`] says when there is need of it; whoever
+/// opens the store mounts a tmpfs there first, in a mount namespace of its own.
+pub const MEMORY: &str = "memory";
+
+/// Numbers of file systems (statfs(2)).
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
+const OVERLAYFS: rustix::fs::FsWord = 0x794c_7630;
+const NFS: rustix::fs::FsWord = 0x6969;
+
+/// Whether the file system of a folder, or of the folder that it would be made in, can hold no unpacked layers:
+/// the kernel's overlayfs takes no upper folder on it, and whiteouts cannot be made there.
+pub fn needs_memory(folder: &Path) -> bool {
+    folder
+        .ancestors()
+        .find_map(|folder| rustix::fs::statfs(folder).ok())
+        .is_some_and(|fs| matches!(fs.f_type, OVERLAYFS | NFS))
+}
 
 /// The version of the layout. Another one is refused: a store is a cache, and a new folder is cheaper than a
 /// migration that is wrong.
@@ -54,6 +74,8 @@ const EMPTY_INDEX: &[u8] =
 #[derive(Debug, Clone)]
 pub struct Layout {
     root: PathBuf,
+    /// The folder that layers are unpacked below: the root, or memory.
+    unpacked: PathBuf,
     /// The folder of snapshots.
     snapshots: PathBuf,
 }
@@ -63,14 +85,24 @@ impl Layout {
     /// store is already there.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let root = std::path::absolute(root).map_err(|source| io::fail("locate", root, source))?;
-        let snapshots = root.join(owners::snapshots_name());
-        let layout = Self { root, snapshots };
+        let memory = root.join(MEMORY);
+        let is_mounted = rustix::fs::statfs(&memory).is_ok_and(|fs| fs.f_type == TMPFS)
+            && rustix::fs::statfs(&root).is_ok_and(|fs| fs.f_type != TMPFS);
+        let unpacked = if is_mounted { memory } else { root.clone() };
+        let layout = Self {
+            snapshots: unpacked.join(owners::snapshots_name()),
+            unpacked,
+            root,
+        };
         let version = layout.path("version");
         match io::read(&version)? {
             Some(found) => layout.check_version(&found)?,
             None => layout.create()?,
         }
-        if owners::is_mapped() {
+        if is_mounted {
+            io::make_folder(&layout.unpacked.join("tmp"), 0o700)?;
+        }
+        if is_mounted || owners::is_mapped() {
             io::make_folder(&layout.snapshots, 0o700)?;
         }
         Ok(layout)
@@ -93,6 +125,11 @@ impl Layout {
     /// The folder of the layers that are unpacked with the owners that this process sees.
     pub fn snapshots(&self) -> &Path {
         &self.snapshots
+    }
+
+    /// The folder below which this process writes what is to be a snapshot.
+    pub fn stages(&self) -> PathBuf {
+        self.unpacked.join("tmp")
     }
 
     /// The store's folder, absolute.

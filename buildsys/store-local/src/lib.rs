@@ -28,7 +28,7 @@ mod store;
 mod unpack;
 
 pub use gc::{Removed, Usage};
-pub use layout::VERSION;
+pub use layout::{MEMORY, VERSION, needs_memory};
 pub use remove::remove_tree;
 pub use scan::{Filter, Scan, ScanError, ScanStats, Verdict, scan};
 pub use store::{Durability, LocalStore};

@@ -15,19 +15,26 @@ use crate::{io, layout, remove_tree};
 #[derive(Debug)]
 pub struct Session {
     folder: PathBuf,
+    /// Where layers are written: the same, unless they are unpacked in memory.
+    stages: PathBuf,
     _lock: File,
     next: AtomicU64,
 }
 
 impl Session {
-    /// Starts a session below `tmp`, and clears away what dead processes left there.
-    pub fn start(tmp: &Path) -> Result<Self, StoreError> {
-        let session = loop {
+    /// Starts a session below `tmp`, and clears away what dead processes left there. Layers are written below
+    /// `stages`: `tmp`, or a folder of this process's own.
+    pub fn start(tmp: &Path, stages: &Path) -> Result<Self, StoreError> {
+        let mut session = loop {
             let name = format!("{}-{:016x}", std::process::id(), layout::rand_u64()?);
             if let Some(session) = Self::claim(tmp.join(name))? {
                 break session;
             }
         };
+        if let Some(name) = session.folder.file_name().filter(|_| stages != tmp) {
+            session.stages = stages.join(name);
+            io::make_folder(&session.stages, 0o700)?;
+        }
         sweep(tmp, &session.folder)?;
         Ok(session)
     }
@@ -45,6 +52,7 @@ impl Session {
             _ => false,
         };
         Ok(same.then(|| Self {
+            stages: folder.clone(),
             folder,
             _lock: lock,
             next: AtomicU64::new(0),
@@ -56,12 +64,21 @@ impl Session {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.folder.join(format!("{kind}{number}"))
     }
+
+    /// The same on the file system of the snapshots.
+    pub fn fresh_stage(&self, kind: &str) -> PathBuf {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.stages.join(format!("{kind}{number}"))
+    }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         // What fails to go now goes with the next sweep: the lock ends here.
         let _ = remove_tree(&self.folder);
+        if self.stages != self.folder {
+            let _ = remove_tree(&self.stages);
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub struct LocalStaging {
 impl LocalStaging {
     /// Makes the folders.
     pub fn create(session: Arc<Session>) -> Result<Self, StoreError> {
-        let folder = session.fresh("stage");
+        let folder = session.fresh_stage("stage");
         io::make_folder(&folder, 0o700)?;
         let staging = Self {
             upper: folder.join("upper"),

@@ -67,7 +67,10 @@ impl LocalStore {
         if let Some(session) = &*session {
             return Ok(Arc::clone(session));
         }
-        let started = Arc::new(Session::start(&self.layout.path("tmp"))?);
+        let started = Arc::new(Session::start(
+            &self.layout.path("tmp"),
+            &self.layout.stages(),
+        )?);
         *session = Some(Arc::clone(&started));
         Ok(started)
     }

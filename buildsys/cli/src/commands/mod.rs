@@ -79,6 +79,7 @@ fn isolate(cli: &mut Cli) -> Result<(), CliError> {
         (Ok(entered), _) => {
             let inherited = std::env::var_os(crate::engine::ROOTLESS).is_some();
             cli.global.rootless = entered || (inherited && userns::is_inside());
+            cli.global.in_memory = crate::engine::unpack_in_memory(&cli.global)?;
             Ok(())
         }
         // This is what it is there to say.

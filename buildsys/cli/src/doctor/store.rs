@@ -76,7 +76,10 @@ fn file_system(path: &Path) -> Vec<Finding> {
     let free = format!("{} free", bytes(room));
     vec![
         match name {
-            Some("nfs" | "cifs" | "9p" | "fuse") => Finding::warn(
+            Some("overlayfs" | "nfs") => {
+                Finding::warn("file system", text, crate::engine::ON_A_VOLUME)
+            }
+            Some("cifs" | "9p" | "fuse") => Finding::warn(
                 "file system",
                 text,
                 "steps write through overlayfs, which such file systems may refuse: see the check of steps",
