@@ -160,11 +160,12 @@ fn outcomes(bench: &Bench<'_>) {
 /// Environment, folder, user, umask, host name, standard input, descriptors: exactly what the action says.
 fn surroundings(bench: &Bench<'_>) {
     let mut action = bench.action(&["/usr/bin/env"]);
+    action.env.insert("HOME".to_owned(), "/tmp".to_owned());
     action.env.insert("ONE".to_owned(), "two words".to_owned());
     let ran = bench.run(&action);
     let mut lines: Vec<&str> = ran.stdout.lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["ONE=two words", "PATH=/usr/bin:/bin"]);
+    assert_eq!(lines, ["HOME=/tmp", "ONE=two words", "PATH=/usr/bin:/bin"]);
 
     let mut action = bench.shell("id -u; id -g; id -G; pwd; umask; uname -n; touch /tmp/mine");
     action.user = User {

@@ -26,7 +26,7 @@ pub struct Action {
     pub work: PathBuf,
     /// Program and arguments; the program is looked up in the action's own PATH.
     pub argv: Vec<String>,
-    /// The whole environment.
+    /// The whole environment. HOME belongs in it: OCI runtimes add one of their own where there is none.
     pub env: BTreeMap<String, String>,
     /// Absolute path inside the root; it exists.
     pub cwd: String,

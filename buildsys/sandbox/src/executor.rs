@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tbuild_exec::{
-    Action, Cancel, ExecError, Executor, Exit, Mount, MountSource, OutputSink, Stream,
+    Action, Cancel, ExecError, Executor, Exit, Limits, Mount, MountSource, OutputSink, Stream,
 };
 
 use crate::cgroup::Cgroup;
@@ -22,18 +22,36 @@ const TICK: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     helper: PathBuf,
+    crun: Option<PathBuf>,
 }
 
 impl Sandbox {
     /// An executor whose helper is the program at `helper`: one whose `main` calls [`crate::helper_main`] when
     /// its first argument is [`HELPER_ARG`].
     pub fn new(helper: PathBuf) -> Self {
-        Self { helper }
+        Self { helper, crun: None }
     }
 
-    fn setup(what: impl Into<String>, source: io::Error) -> ExecError {
+    /// The same with programs started by the crun at an absolute path.
+    #[must_use]
+    pub fn through_crun(mut self, crun: PathBuf) -> Self {
+        self.crun = Some(crun);
+        self
+    }
+
+    /// What a step may use, and what is needed to start it.
+    fn limits(&self, limits: &Limits) -> Limits {
+        let mut limits = limits.clone();
+        if self.crun.is_some() {
+            // crun is a process, too, until the program has started.
+            limits.pids = limits.pids.map(|pids| pids.saturating_add(1));
+        }
+        limits
+    }
+
+    fn setup(&self, what: impl Into<String>, source: io::Error) -> ExecError {
         ExecError::Setup {
-            executor: "sandbox",
+            executor: self.name(),
             what: what.into(),
             source,
         }
@@ -76,7 +94,11 @@ fn mount_point(mount: &Mount) -> MountPoint {
 
 impl Executor for Sandbox {
     fn name(&self) -> &'static str {
-        "sandbox"
+        if self.crun.is_some() {
+            "crun"
+        } else {
+            "sandbox"
+        }
     }
 
     fn caveat(&self) -> Option<String> {
@@ -92,10 +114,10 @@ impl Executor for Sandbox {
         if cancel.is_cancelled() {
             return Err(ExecError::Cancelled);
         }
-        let cgroup = Cgroup::make(&action.limits)
-            .map_err(|error| Self::setup("limit what a step may use", error))?;
+        let cgroup = Cgroup::make(&self.limits(&action.limits))
+            .map_err(|error| self.setup("limit what a step may use", error))?;
         let (ours, theirs) =
-            UnixStream::pair().map_err(|error| Self::setup("make a socket", error))?;
+            UnixStream::pair().map_err(|error| self.setup("make a socket", error))?;
         let mut child = Command::new(&self.helper)
             .arg(HELPER_ARG)
             .env_clear()
@@ -104,14 +126,14 @@ impl Executor for Sandbox {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| {
-                Self::setup(format!("start its helper {}", self.helper.display()), error)
+                self.setup(format!("start its helper {}", self.helper.display()), error)
             })?;
         if let Some(cgroup) = &cgroup
             && let Err(error) = cgroup.take(child.id())
         {
             drop(ours);
             let _ended = child.wait();
-            return Err(Self::setup("limit what a step may use", error));
+            return Err(self.setup("limit what a step may use", error));
         }
         let specification = Specification {
             lower: action.lower.clone(),
@@ -127,6 +149,7 @@ impl Executor for Sandbox {
             umask: action.umask,
             limits: action.limits.clone(),
             privileged: action.privileged,
+            runtime: self.crun.clone(),
         };
         let result = talk(&ours, &mut child, &specification, output, cancel);
         // Closing the socket kills whatever is still there; then the helper ends.
@@ -139,16 +162,22 @@ impl Executor for Sandbox {
                 format!("out of memory: the limit of {limit} bytes for this step was reached\n");
             output(Stream::Stderr, line.as_bytes());
         }
-        let report = result.map_err(|error| Self::setup("talk to its helper", error))?;
+        let report = result.map_err(|error| self.setup("talk to its helper", error))?;
         if cancel.is_cancelled() {
             return Err(ExecError::Cancelled);
         }
-        let failed = |failure: Failure| (failure.what, io::Error::from_raw_os_error(failure.errno));
+        let failed = |failure: Failure| {
+            let source = match failure.said {
+                Some(said) => io::Error::other(said),
+                None => io::Error::from_raw_os_error(failure.errno),
+            };
+            (failure.what, source)
+        };
         match report {
             Some(Report::Exit(exit)) => Ok(exit),
             Some(Report::Setup(failure)) => {
                 let (what, source) = failed(failure);
-                Err(Self::setup(what, source))
+                Err(self.setup(what, source))
             }
             Some(Report::Start(failure)) => {
                 let (program, source) = failed(failure);
@@ -157,7 +186,7 @@ impl Executor for Sandbox {
             None => {
                 let status =
                     waited.map_or_else(|error| error.to_string(), |status| status.to_string());
-                Err(Self::setup(
+                Err(self.setup(
                     "finish",
                     io::Error::other(format!("its helper ended without a word ({status})")),
                 ))

@@ -51,6 +51,12 @@ pub(crate) fn ignore_endings() {
     }
 }
 
+/// Leaves it to the kernel to reap the children of this process.
+pub(crate) fn ignore_children() {
+    // SAFETY: to ignore a signal needs no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
 /// Sets the loopback link of this network namespace up.
 pub(crate) fn loopback_up() -> std::io::Result<()> {
     use std::os::fd::AsRawFd as _;

@@ -47,7 +47,7 @@ fn serve() -> std::io::Result<()> {
     Ok(())
 }
 
-fn report(control: &UnixStream, report: &Report) {
+pub(crate) fn report(control: &UnixStream, report: &Report) {
     let mut line = serde_json::to_vec(report).unwrap_or_default();
     line.push(b'\n');
     // The parent may be gone: then nobody wants to know.
@@ -56,17 +56,20 @@ fn report(control: &UnixStream, report: &Report) {
 
 /// Forks the init into new namespaces and waits for it, or kills it when the other side closes.
 fn supervise(specification: &Specification, control: &UnixStream) -> Result<(), Failure> {
+    if specification.limits.memory.is_some() {
+        // Where memory runs out, a process of the program is to be killed, not the one that tells of it. Those
+        // who may not ask for it go without.
+        let _unprotected = write_oom_score("-900");
+    }
+    if let Some(runtime) = &specification.runtime {
+        return crate::runtime::supervise(specification, runtime, control);
+    }
     let mut flags = UnshareFlags::NEWNS
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWIPC
         | UnshareFlags::NEWUTS
         | UnshareFlags::NEWCGROUP;
     flags.set(UnshareFlags::NEWNET, specification.network == Network::None);
-    if specification.limits.memory.is_some() {
-        // Where memory runs out, a process of the program is to be killed, not the one that tells of it. Those
-        // who may not ask for it go without.
-        let _unprotected = write_oom_score("-900");
-    }
     crate::fork::unshare(flags).tried(|| "make namespaces".to_owned())?;
     match fork().tried(|| "fork".to_owned())? {
         Side::Child => {
@@ -154,7 +157,7 @@ fn reap(program: Pid) -> Result<ExitStatus, Failure> {
     }
 }
 
-fn exit_of(status: ExitStatus) -> Exit {
+pub(crate) fn exit_of(status: ExitStatus) -> Exit {
     match (status.code(), status.signal()) {
         (Some(code), _) => Exit::Status(code),
         (None, Some(signal)) => Exit::Signal(signal),
@@ -263,22 +266,11 @@ fn program(
             .map_err(setup)?;
     }
     let (program, arguments) = specification.argv.split_first().ok_or_else(|| {
-        (
-            Failure {
-                what: "start nothing".to_owned(),
-                errno: libc::ENOENT,
-            },
-            true,
-        )
+        (Failure::new("nothing", libc::ENOENT), true)
     })?;
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(&specification.env);
     let error = command.exec();
-    Err((
-        Failure {
-            what: program.clone(),
-            errno: error.raw_os_error().unwrap_or(libc::EIO),
-        },
-        true,
-    ))
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    Err((Failure::new(program.clone(), errno), true))
 }

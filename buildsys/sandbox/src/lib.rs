@@ -1,4 +1,6 @@
-//! The executor of Linux namespaces, overlayfs and seccomp, and the capture of what an action wrote.
+//! The executors of this machine, and the capture of what an action wrote. One is of Linux namespaces and seccomp
+//! alone, the other hands the program to an OCI runtime (crun); both over a root file system that is put together
+//! by the same code, so that a program sees the same whichever runs it.
 //!
 //! The parent starts a helper (the program itself, called with [`HELPER_ARG`]), which has one thread and may
 //! therefore unshare. The helper forks an init into new namespaces; the init mounts, then forks the program.
@@ -16,6 +18,7 @@ mod mounts;
 mod overlay;
 mod privileges;
 mod protocol;
+mod runtime;
 mod surroundings;
 mod target;
 pub mod userns;

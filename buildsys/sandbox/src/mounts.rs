@@ -19,7 +19,7 @@ use crate::target::{Made, find_or_make};
 use crate::userns::{self, Ids};
 
 /// Where the init puts things together: hidden under a file system of its own.
-const BASE: &str = "/tmp";
+pub(crate) const BASE: &str = "/tmp";
 /// The folders in it: files to be mounted, layers seen through overlays, and nothing.
 const CONTENTS: &str = "contents";
 const OVERLAYS: &str = "overlays";
@@ -242,6 +242,11 @@ impl Root {
         cover(&sys.join("devices/virtual/powercap"))
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Makes it the root of this process and of those it forks.
     pub(crate) fn enter(&mut self) -> Result<(), Failure> {
         std::env::set_current_dir(&self.path).tried(|| "enter the root".to_owned())?;
@@ -296,7 +301,7 @@ impl Held {
 }
 
 /// Opens an absolute path in a root of its own: what lies outside cannot be reached, whatever links say.
-fn inside(root: &Path, path: &str) -> std::io::Result<OwnedFd> {
+pub(crate) fn inside(root: &Path, path: &str) -> std::io::Result<OwnedFd> {
     let root = rustix::fs::open(
         root,
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -334,7 +339,7 @@ fn is_folder(fd: &OwnedFd) -> bool {
 }
 
 /// Hides a folder, if it is there.
-fn cover(path: &Path) -> Result<(), Failure> {
+pub(crate) fn cover(path: &Path) -> Result<(), Failure> {
     if !path.exists() {
         return Ok(());
     }

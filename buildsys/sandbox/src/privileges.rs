@@ -48,59 +48,61 @@ pub(crate) fn drop_capabilities() -> Result<(), Failure> {
     set_capabilities(None, sets).tried(|| "set capabilities".to_owned())
 }
 
-const REFUSED: &[libc::c_long] = &[
-    libc::SYS_acct,
-    libc::SYS_add_key,
-    libc::SYS_bpf,
-    libc::SYS_clock_adjtime,
-    libc::SYS_clock_settime,
-    libc::SYS_delete_module,
-    libc::SYS_finit_module,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_fsopen,
-    libc::SYS_fspick,
-    libc::SYS_init_module,
-    libc::SYS_kcmp,
-    libc::SYS_kexec_file_load,
-    libc::SYS_kexec_load,
-    libc::SYS_keyctl,
-    libc::SYS_lookup_dcookie,
-    libc::SYS_mount,
-    libc::SYS_mount_setattr,
-    libc::SYS_move_mount,
-    libc::SYS_move_pages,
-    libc::SYS_nfsservctl,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_open_tree,
-    libc::SYS_perf_event_open,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_pivot_root,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_quotactl,
-    libc::SYS_reboot,
-    libc::SYS_request_key,
-    libc::SYS_setns,
-    libc::SYS_settimeofday,
-    libc::SYS_swapoff,
-    libc::SYS_swapon,
-    libc::SYS_syslog,
-    libc::SYS_umount2,
-    libc::SYS_unshare,
-    libc::SYS_userfaultfd,
-    libc::SYS_vhangup,
+/// A system call: its name with `SYS_` before it, and its number here.
+type Call = (&'static str, libc::c_long);
+
+macro_rules! calls {
+    ($($call:ident),* $(,)?) => { &[$((stringify!($call), libc::$call)),*] };
+}
+
+const REFUSED: &[Call] = calls![
+    SYS_acct,
+    SYS_add_key,
+    SYS_bpf,
+    SYS_clock_adjtime,
+    SYS_clock_settime,
+    SYS_delete_module,
+    SYS_finit_module,
+    SYS_fsconfig,
+    SYS_fsmount,
+    SYS_fsopen,
+    SYS_fspick,
+    SYS_init_module,
+    SYS_kcmp,
+    SYS_kexec_file_load,
+    SYS_kexec_load,
+    SYS_keyctl,
+    SYS_lookup_dcookie,
+    SYS_mount,
+    SYS_mount_setattr,
+    SYS_move_mount,
+    SYS_move_pages,
+    SYS_nfsservctl,
+    SYS_open_by_handle_at,
+    SYS_open_tree,
+    SYS_perf_event_open,
+    SYS_pidfd_getfd,
+    SYS_pivot_root,
+    SYS_process_vm_readv,
+    SYS_process_vm_writev,
+    SYS_quotactl,
+    SYS_reboot,
+    SYS_request_key,
+    SYS_setns,
+    SYS_settimeofday,
+    SYS_swapoff,
+    SYS_swapon,
+    SYS_syslog,
+    SYS_umount2,
+    SYS_unshare,
+    SYS_userfaultfd,
+    SYS_vhangup,
 ];
 
 #[cfg(target_arch = "x86_64")]
-const REFUSED_HERE: &[libc::c_long] = &[
-    libc::SYS_iopl,
-    libc::SYS_ioperm,
-    libc::SYS_modify_ldt,
-    libc::SYS_uselib,
-];
+const REFUSED_HERE: &[Call] = calls![SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_uselib];
 #[cfg(not(target_arch = "x86_64"))]
-const REFUSED_HERE: &[libc::c_long] = &[];
+const REFUSED_HERE: &[Call] = &[];
 
 const NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWUTS
@@ -110,18 +112,40 @@ const NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWCGROUP) as u64;
 
+/// The flags of clone(2) that ask for a namespace, one bit each.
+pub(crate) fn namespace_flags() -> impl Iterator<Item = u64> {
+    let bits = (0..64).map(|bit| 1_u64 << bit);
+    bits.filter(|bit| NAMESPACES & bit != 0)
+}
+
+/// The names of the calls that are refused whatever their arguments.
+pub(crate) fn refused_names() -> impl Iterator<Item = &'static str> {
+    let calls = REFUSED.iter().chain(REFUSED_HERE);
+    calls.map(|(name, _)| name.trim_start_matches("SYS_"))
+}
+
+/// The capabilities that a program has: the kept ones, or all of this process's.
+pub(crate) fn capabilities(privileged: bool) -> CapabilitySet {
+    let wanted = if privileged {
+        CapabilitySet::all()
+    } else {
+        KEPT
+    };
+    let held = |capability: &CapabilitySet| {
+        capability_is_in_bounding_set(*capability).unwrap_or(false)
+    };
+    wanted.iter().filter(held).collect()
+}
+
 /// The filters, made before privileges are dropped.
 pub(crate) fn filters() -> Result<Vec<BpfProgram>, BackendError> {
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> = REFUSED
         .iter()
         .chain(REFUSED_HERE)
-        .map(|call| (*call, Vec::new()))
+        .map(|(_, number)| (*number, Vec::new()))
         .collect();
     let mut namespaces = Vec::new();
-    for bit in (0..64)
-        .map(|bit| 1_u64 << bit)
-        .filter(|bit| NAMESPACES & bit != 0)
-    {
+    for bit in namespace_flags() {
         let flag =
             SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(bit), bit)?;
         namespaces.push(SeccompRule::new(vec![flag])?);

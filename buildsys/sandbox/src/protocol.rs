@@ -27,6 +27,8 @@ pub(crate) struct Specification {
     pub umask: u32,
     pub limits: Limits,
     pub privileged: bool,
+    /// The OCI runtime that starts the program; without one the helper does so itself.
+    pub runtime: Option<PathBuf>,
 }
 
 impl Specification {
@@ -118,6 +120,29 @@ pub(crate) struct Failure {
     pub what: String,
     /// errno.
     pub errno: i32,
+    /// What a runtime said of it, which has no errno.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<String>,
+}
+
+impl Failure {
+    /// One with an errno.
+    pub(crate) fn new(what: impl Into<String>, errno: i32) -> Self {
+        Self {
+            what: what.into(),
+            errno,
+            said: None,
+        }
+    }
+
+    /// One that a runtime tells of.
+    pub(crate) fn told(what: impl Into<String>, said: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            errno: libc::EIO,
+            said: Some(said.into()),
+        }
+    }
 }
 
 /// A step that failed, on its way to a report.
@@ -127,18 +152,15 @@ pub(crate) trait Tried<T> {
 
 impl<T> Tried<T> for io::Result<T> {
     fn tried(self, what: impl FnOnce() -> String) -> Result<T, Failure> {
-        self.map_err(|error| Failure {
-            what: what(),
-            errno: error.raw_os_error().unwrap_or(libc::EIO),
+        self.map_err(|error| match error.raw_os_error() {
+            Some(errno) => Failure::new(what(), errno),
+            None => Failure::told(what(), error.to_string()),
         })
     }
 }
 
 impl<T> Tried<T> for rustix::io::Result<T> {
     fn tried(self, what: impl FnOnce() -> String) -> Result<T, Failure> {
-        self.map_err(|errno| Failure {
-            what: what(),
-            errno: errno.raw_os_error(),
-        })
+        self.map_err(|errno| Failure::new(what(), errno.raw_os_error()))
     }
 }

@@ -73,10 +73,8 @@ pub(crate) fn find_or_make(
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
                 links += 1;
                 if links > MAX_LINKS {
-                    return Err(Failure {
-                        what: format!("find the mount point {target}"),
-                        errno: libc::ELOOP,
-                    });
+                    let what = format!("find the mount point {target}");
+                    return Err(Failure::new(what, libc::ELOOP));
                 }
                 let link = std::fs::read_link(&path)
                     .tried(|| format!("read the link {}", path.display()))?;

@@ -17,6 +17,11 @@ fn sandbox() -> Sandbox {
     Sandbox::new(PathBuf::from(env!("CARGO_BIN_EXE_sandbox-helper")))
 }
 
+/// The same through crun, which Debian's package of that name installs.
+fn crun() -> Sandbox {
+    sandbox().through_crun(PathBuf::from("/usr/bin/crun"))
+}
+
 /// Copies a program and the libraries that it needs below `root`.
 fn install(root: &Path, program: &str) {
     let copy = |path: &str| {
@@ -57,13 +62,22 @@ fn rootfs(root: &Path) {
     std::fs::set_permissions(root.join("tmp"), open).expect("opened");
 }
 
-#[test]
-fn passes_the_suite() {
+fn suite(executor: &Sandbox) {
     let folder = tempfile::tempdir().expect("a folder");
     let (root, scratch) = (folder.path().join("root"), folder.path().join("scratch"));
     std::fs::create_dir_all(&scratch).expect("made");
     rootfs(&root);
-    conformance::all(&sandbox(), &root, &scratch);
+    conformance::all(executor, &root, &scratch);
+}
+
+#[test]
+fn passes_the_suite() {
+    suite(&sandbox());
+}
+
+#[test]
+fn passes_the_suite_through_crun() {
+    suite(&crun());
 }
 
 /// As in a container that may not mount: root without CAP_SYS_ADMIN, in a user namespace of its own making.
@@ -77,6 +91,7 @@ fn passes_the_suite_in_a_user_namespace() {
         .args([
             "--exact",
             "passes_the_suite",
+            "passes_the_suite_through_crun",
             "captures_what_changed_and_nothing_else",
         ])
         .output()
@@ -87,10 +102,10 @@ fn passes_the_suite_in_a_user_namespace() {
         "{said}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(said.contains("2 passed"), "{said}");
+    assert!(said.contains("3 passed"), "{said}");
 }
 
-fn run(root: &Path, folder: &Path, line: &str) -> PathBuf {
+fn run(executor: &Sandbox, root: &Path, folder: &Path, line: &str) -> PathBuf {
     let (upper, work) = (folder.join("upper"), folder.join("work"));
     std::fs::create_dir_all(&upper).expect("made");
     std::fs::create_dir_all(&work).expect("made");
@@ -111,7 +126,7 @@ fn run(root: &Path, folder: &Path, line: &str) -> PathBuf {
     };
     let mut output = String::new();
     let mut sink = |_, bytes: &[u8]| output.push_str(&String::from_utf8_lossy(bytes));
-    let exit = sandbox()
+    let exit = executor
         .run(&action, &mut sink, &Cancel::new())
         .expect("it runs");
     assert!(exit.success(), "{output}");
@@ -140,7 +155,7 @@ fn captures_what_changed_and_nothing_else() {
     )]);
     let line = "touch /kept; echo a > /b; ln /b /a; rm -r /gone; rm -r /folder; mkdir /folder; echo n > /folder/new; \
                 mkdir -p /deep/er; touch /deep/er/x; ln -s nowhere /s; chmod 600 /etc; cat /kept > /tmp/copy; rm /tmp/copy";
-    let upper = run(&root, &folder.path().join("step"), line);
+    let upper = run(&sandbox(), &root, &folder.path().join("step"), line);
     let tree = capture(&upper, &below).expect("captured").tree;
     let paths: Vec<String> = tree
         .entries()
@@ -183,32 +198,30 @@ fn captures_what_changed_and_nothing_else() {
     assert_eq!(capture(&upper, &below).expect("captured").tree, tree);
 }
 
-#[test]
-fn dies_with_its_parent() {
+/// The parent that is killed is this program again: `test` with `executor`, whose step sleeps for `seconds`.
+fn dies_with_parent(test: &str, executor: &Sandbox, seconds: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("root");
     rootfs(&root);
     if let Ok(path) = std::env::var("TBUILD_SANDBOX_CHILD") {
         // This is the parent that is about to be killed.
-        run(
-            &root,
-            Path::new(&path),
-            "setsid sleep 91919.5 & sleep 91919.5",
-        );
+        let line = format!("setsid sleep {seconds} & sleep {seconds}");
+        run(executor, &root, Path::new(&path), &line);
         return;
     }
-    let test = std::env::current_exe().expect("this test");
-    let mut parent = Command::new(test)
-        .args(["--exact", "dies_with_its_parent", "--nocapture"])
+    let program = std::env::current_exe().expect("this test");
+    let mut parent = Command::new(program)
+        .args(["--exact", test, "--nocapture"])
         .env("TBUILD_SANDBOX_CHILD", folder.path().join("child"))
         .spawn()
         .expect("spawned");
+    let begin = format!("sleep\u{0}{seconds}");
     let alive = || {
         std::fs::read_dir("/proc")
             .expect("proc")
             .flatten()
             .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
-            .filter(|line| String::from_utf8_lossy(line).starts_with("sleep\u{0}91919.5"))
+            .filter(|line| String::from_utf8_lossy(line).starts_with(&begin))
             .count()
     };
     let wait = |wanted: usize| {
@@ -221,4 +234,14 @@ fn dies_with_its_parent() {
     parent.kill().expect("killed");
     parent.wait().expect("waited");
     assert!(wait(0), "something outlives its parent");
+}
+
+#[test]
+fn dies_with_its_parent() {
+    dies_with_parent("dies_with_its_parent", &sandbox(), "91919.5");
+}
+
+#[test]
+fn dies_with_its_parent_through_crun() {
+    dies_with_parent("dies_with_its_parent_through_crun", &crun(), "91919.25");
 }
