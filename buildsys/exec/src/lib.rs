@@ -196,7 +196,7 @@ pub type OutputSink<'a> = dyn FnMut(Stream, &[u8]) + Send + 'a;
 
 /// Runs actions.
 pub trait Executor: Send + Sync + std::fmt::Debug {
-    /// A short name, for keys and messages.
+    /// A short name, for messages. No key holds it: executors do the same.
     fn name(&self) -> &'static str;
 
     /// What cannot be done here although executors of this name do it elsewhere, for whoever wonders why a

@@ -215,7 +215,7 @@ impl Op for Packages {
         let manifest = KeyManifest::new("base.packages/1")
             .text("distribution", &lock.origin)
             .text("architecture", &lock.architecture)
-            .text("policy", format!("{}/1", self.world.executor.name()))
+            .text("policy", crate::run::POLICY)
             .list("package", lock.packages.iter().map(package));
         Ok(Prepared::Action(Work {
             manifest,

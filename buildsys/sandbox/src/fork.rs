@@ -19,7 +19,20 @@ pub(crate) enum Side {
 /// Forks. The caller has one thread, so the child may do all that the parent may.
 pub(crate) fn fork() -> Result<Side, Errno> {
     // SAFETY: the helper never starts a thread, so no lock can be held by one that is not copied.
-    match unsafe { libc::fork() } {
+    side_of(unsafe { libc::fork() })
+}
+
+/// Forks a child that is process 1 of a new pid namespace, while what this process forks later is not in it: that
+/// cannot be had from unshare(2), whose namespace nobody leaves without being root of the one above.
+pub(crate) fn fork_into_pid_namespace() -> Result<Side, Errno> {
+    let flags = libc::c_long::from(libc::CLONE_NEWPID | libc::SIGCHLD);
+    // SAFETY: as above; without a stack of its own the child goes on with a copy, as after fork.
+    side_of(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } as libc::pid_t)
+}
+
+/// What a forking call has answered.
+fn side_of(answer: libc::pid_t) -> Result<Side, Errno> {
+    match answer {
         0 => Ok(Side::Child),
         id if id > 0 => Pid::from_raw(id).map(Side::Parent).ok_or(Errno::AGAIN),
         _ => Err(Errno::from_raw_os_error(

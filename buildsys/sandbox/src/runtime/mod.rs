@@ -20,10 +20,10 @@ use std::process::{Command, ExitStatus};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, waitpid};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+use rustix::thread::UnshareFlags;
 use tbuild_exec::{Exit, Network};
 
-use crate::fork::{Side, fork, leave};
+use crate::fork::{Side, fork_into_pid_namespace, leave};
 use crate::helper::{exit_of, report};
 use crate::mounts::{BASE, Root, cover};
 use crate::protocol::{Failure, Report, Specification, Tried as _};
@@ -45,12 +45,11 @@ pub(crate) fn supervise(
     let myself = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(myself))
         .tried(|| "become the parent of what runs".to_owned())?;
-    let outside = hold_namespace("/proc/self/ns/pid")?;
-    let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC;
+    let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC;
     flags.set(UnshareFlags::NEWNET, specification.network == Network::None);
     crate::fork::unshare(flags).tried(|| "make namespaces".to_owned())?;
     let (ours, theirs) = UnixStream::pair().tried(|| "make a socket".to_owned())?;
-    let keeper = match fork().tried(|| "fork".to_owned())? {
+    let keeper = match fork_into_pid_namespace().tried(|| "fork".to_owned())? {
         Side::Child => {
             let _set = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
             drop(ours);
@@ -67,10 +66,7 @@ pub(crate) fn supervise(
         control,
         keeper,
     };
-    // What is forked from here on is outside again.
-    let ran = move_into_link_name_space(outside.as_fd(), Some(LinkNameSpaceType::ProcessID))
-        .tried(|| "leave the pid namespace".to_owned())
-        .and_then(|()| calls.run(specification, &ours));
+    let ran = calls.run(specification, &ours);
     match &ran {
         Ok(Some(exit)) => {
             let mut line = serde_json::to_vec(exit).unwrap_or_default();
@@ -87,11 +83,6 @@ pub(crate) fn supervise(
     // only when its last process has been waited for.
     while rustix::process::wait(WaitOptions::empty()).is_ok() {}
     ran.map(|_| ())
-}
-
-fn hold_namespace(path: &str) -> Result<std::os::fd::OwnedFd, Failure> {
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).tried(|| format!("open {path}"))
 }
 
 /// The keeper: process 1 of the pid namespace.
