@@ -83,9 +83,9 @@ pub struct Global {
     /// Refuse to write lockfiles
     #[arg(long, global = true)]
     pub frozen: bool,
-    /// How steps are run
-    #[arg(long, value_name = "NAME", global = true, default_value = "sandbox", value_parser = ["sandbox"])]
-    pub executor: String,
+    /// What runs steps; their bytes and keys are the same
+    #[arg(long, value_name = "NAME", global = true, value_enum, default_value_t = Runner::Sandbox)]
+    pub executor: Runner,
     /// How progress is shown
     #[arg(long, value_name = "HOW", global = true, value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,
@@ -113,6 +113,15 @@ impl Global {
         }
         own
     }
+}
+
+/// What runs steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Runner {
+    /// Namespaces of tbuild's own.
+    Sandbox,
+    /// The OCI runtime of that name.
+    Crun,
 }
 
 /// How progress is shown.

@@ -15,7 +15,8 @@ use tbuild_sandbox::Sandbox;
 use tbuild_store::{Store, StoreError};
 use tbuild_store_local::LocalStore;
 
-use crate::args::{Global, Progress};
+use crate::args::{Global, Progress, Runner};
+use crate::doctor::find_program;
 use crate::error::{CliError, show_failures};
 use crate::project::Project;
 use crate::report::{Report, colored, eprint};
@@ -181,8 +182,22 @@ fn helm_env(global: &Global, env: &BTreeMap<String, String>) -> BTreeMap<String,
 }
 
 /// What runs steps.
-pub fn executor(_: &Global) -> Arc<dyn Executor> {
-    Arc::new(Sandbox::new(myself()))
+pub fn executor(global: &Global) -> Result<Arc<dyn Executor>, CliError> {
+    let sandbox = Sandbox::new(myself());
+    Ok(Arc::new(match global.executor {
+        Runner::Sandbox => sandbox,
+        Runner::Crun => sandbox.through_crun(crun()?),
+    }))
+}
+
+/// Where crun is. It is called from elsewhere, so its path is absolute.
+fn crun() -> Result<PathBuf, CliError> {
+    find_program("crun")
+        .and_then(|path| std::path::absolute(path).ok())
+        .ok_or_else(|| {
+            CliError::unreachable("--executor crun: there is no crun in PATH")
+                .hint("install crun (the package has that name), or leave --executor out")
+        })
 }
 
 /// The program itself, whatever has become of its file.
@@ -232,7 +247,7 @@ impl Engine {
         steps: StepSettings,
     ) -> Result<Self, CliError> {
         let store = Arc::new(open_store(global)?);
-        let executor = executor(global);
+        let executor = executor(global)?;
         let mut world = World::new(store, executor, machine(global)?, project.folder.clone());
         world.offline = global.offline;
         world.frozen = global.frozen;

@@ -167,7 +167,9 @@ fn surroundings(bench: &Bench<'_>) {
     lines.sort_unstable();
     assert_eq!(lines, ["HOME=/tmp", "ONE=two words", "PATH=/usr/bin:/bin"]);
 
-    let mut action = bench.shell("id -u; id -g; id -G; pwd; umask; uname -n; touch /tmp/mine");
+    let mut action = bench.shell(
+        "id -u; id -g; id -G; pwd; umask; uname -n; touch /tmp/mine; echo out > /dev/stdout",
+    );
     action.user = User {
         uid: 1234,
         gid: 567,
@@ -177,7 +179,7 @@ fn surroundings(bench: &Bench<'_>) {
     action.umask = 0o027;
     let ran = bench.run(&action);
     assert_eq!(
-        ran.stdout, "1234\n567\n567 89\n/tmp\n0027\nbuild\n",
+        ran.stdout, "1234\n567\n567 89\n/tmp\n0027\nbuild\nout\n",
         "{}",
         ran.stderr
     );

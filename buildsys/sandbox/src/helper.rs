@@ -241,6 +241,14 @@ fn program(
             .tried(|| "set groups".to_owned())
             .map_err(setup)?;
     }
+    if user.uid != 0 {
+        // Who opens /dev/stdout opens the pipe anew, and has to be allowed to.
+        let owner = Some(rustix::process::Uid::from_raw(user.uid));
+        rustix::fs::fchown(std::io::stdout(), owner, None)
+            .and_then(|()| rustix::fs::fchown(std::io::stderr(), owner, None))
+            .tried(|| "give its output to the user".to_owned())
+            .map_err(setup)?;
+    }
     if !specification.privileged {
         drop_capabilities().map_err(setup)?;
     }
@@ -265,9 +273,10 @@ fn program(
             .tried(|| "apply the system call filter".to_owned())
             .map_err(setup)?;
     }
-    let (program, arguments) = specification.argv.split_first().ok_or_else(|| {
-        (Failure::new("nothing", libc::ENOENT), true)
-    })?;
+    let (program, arguments) = specification
+        .argv
+        .split_first()
+        .ok_or_else(|| (Failure::new("nothing", libc::ENOENT), true))?;
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(&specification.env);
     let error = command.exec();

@@ -131,9 +131,8 @@ pub(crate) fn capabilities(privileged: bool) -> CapabilitySet {
     } else {
         KEPT
     };
-    let held = |capability: &CapabilitySet| {
-        capability_is_in_bounding_set(*capability).unwrap_or(false)
-    };
+    let held =
+        |capability: &CapabilitySet| capability_is_in_bounding_set(*capability).unwrap_or(false);
     wanted.iter().filter(held).collect()
 }
 

@@ -32,10 +32,17 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     let (opened, found) = store::check(&engine::store_path(global));
     findings.extend(found);
     if let Some(opened) = opened.filter(|_| refused.is_none()) {
-        let executor = engine::executor(global);
-        let steps = move || sandbox::steps(&opened, executor.as_ref());
-        let ran = tokio::task::spawn_blocking(steps).await;
-        findings.extend(ran.map_err(|error| CliError::internal(&error))?);
+        match engine::executor(global) {
+            Ok(executor) => {
+                let steps = move || sandbox::steps(&opened, executor.as_ref());
+                let ran = tokio::task::spawn_blocking(steps).await;
+                findings.extend(ran.map_err(|error| CliError::internal(&error))?);
+            }
+            Err(error) => {
+                let remedy = error.hints.join("; ");
+                findings.push(Finding::missing("steps", error.message, remedy));
+            }
+        }
     }
     findings.push(cgroups::limits());
     findings.extend(programs::all());

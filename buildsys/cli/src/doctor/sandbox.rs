@@ -133,6 +133,10 @@ fn remedy(error: &ExecError) -> String {
             "namespaces",
             "namespaces have to be allowed: root with CAP_SYS_ADMIN, or user.max_user_namespaces above 0",
         ),
+        (
+            "container",
+            "crun --version has to be 1.8 or later, and to run: it says itself what it lacks",
+        ),
         ("filter", "the kernel has to have CONFIG_SECCOMP_FILTER"),
         (
             "helper",

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
     Capabilities, Linux, LinuxCapabilities, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp,
-    LinuxSeccompAction, LinuxSeccompArgBuilder, LinuxSeccompOperator, LinuxSyscall, Mount, PosixRlimit, PosixRlimitBuilder,
-    PosixRlimitType, Process, Root, Spec, User,
+    LinuxSeccompAction, LinuxSeccompArgBuilder, LinuxSeccompOperator, LinuxSyscall, Mount,
+    PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, Root, Spec, User,
 };
 use tbuild_exec::{Limits, Ulimit};
 
@@ -27,15 +27,13 @@ pub(super) fn bundle(
     pids: PathBuf,
 ) -> Result<Spec, Failure> {
     let mut of_root = Root::default();
-    of_root
-        .set_path(root.to_owned())
-        .set_readonly(Some(false));
+    of_root.set_path(root.to_owned()).set_readonly(Some(false));
     // A /dev that is there is left as it is: without this, runtimes make one of their own in its place.
     let mut dev = Mount::default();
     dev.set_destination(PathBuf::from("/dev"))
         .set_typ(Some("bind".to_owned()))
         .set_source(Some(root.join("dev")))
-        .set_options(Some(vec!["rbind".to_owned()]));
+        .set_options(Some(vec!["rbind".to_owned(), "nosuid".to_owned()]));
     let filter = if specification.privileged {
         None
     } else {
@@ -89,7 +87,9 @@ fn process(specification: &Specification) -> Result<Process, Failure> {
         .set_terminal(Some(false))
         .set_user(user)
         .set_args(Some(specification.argv.clone()))
-        .set_env(Some(env.map(|(name, value)| format!("{name}={value}")).collect()))
+        .set_env(Some(
+            env.map(|(name, value)| format!("{name}={value}")).collect(),
+        ))
         .set_cwd(PathBuf::from(&specification.cwd))
         .set_capabilities(Some(allowed(specification)?))
         .set_rlimits(Some(rlimits(&specification.limits)?))
@@ -179,4 +179,116 @@ fn seccomp() -> Result<LinuxSeccomp, Failure> {
         .set_default_action(LinuxSeccompAction::ScmpActAllow)
         .set_syscalls(Some(calls));
     Ok(seccomp)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json};
+    use tbuild_exec::{Limits, Network, User};
+
+    use super::bundle;
+    use crate::protocol::Specification;
+
+    fn specification(uid: u32, privileged: bool) -> Specification {
+        Specification {
+            lower: Vec::new(),
+            upper: "/upper".into(),
+            work: "/work".into(),
+            argv: vec!["sh".to_owned(), "-c".to_owned(), "true".to_owned()],
+            env: BTreeMap::from([("A".to_owned(), "b=c".to_owned())]),
+            cwd: "/folder".to_owned(),
+            user: User {
+                uid,
+                gid: 7,
+                groups: vec![8],
+            },
+            mounts: Vec::new(),
+            network: Network::None,
+            hostname: "name".to_owned(),
+            umask: 0o027,
+            limits: Limits {
+                ulimits: vec![
+                    "nofile=10:-1".parse().expect("a limit"),
+                    "core=5".parse().expect("a limit"),
+                ],
+                ..Limits::default()
+            },
+            privileged,
+            runtime: None,
+        }
+    }
+
+    fn written(specification: &Specification) -> Value {
+        let spec = bundle(specification, "/root".as_ref(), "/proc/5/ns/pid".into());
+        serde_json::to_value(spec.unwrap_or_else(|failure| panic!("{failure:?}"))).expect("JSON")
+    }
+
+    #[test]
+    fn the_program_is_told_in_the_specifications_words() {
+        let spec = written(&specification(4711, false));
+        let process = &spec["process"];
+        let user = json!({"uid": 4711, "gid": 7, "umask": 0o027, "additionalGids": [8]});
+        assert_eq!(process["user"], user);
+        assert_eq!(process["args"], json!(["sh", "-c", "true"]));
+        assert_eq!(process["env"], json!(["A=b=c"]));
+        assert_eq!(process["cwd"], "/folder");
+        assert_eq!(process["noNewPrivileges"], true);
+        let limits = json!([
+            {"type": "RLIMIT_NOFILE", "soft": 10, "hard": u64::MAX},
+            {"type": "RLIMIT_CORE", "soft": 5, "hard": 5},
+        ]);
+        assert_eq!(process["rlimits"], limits, "each name once");
+        assert_eq!(
+            (&spec["hostname"], &spec["root"]["path"]),
+            (&json!("name"), &json!("/root"))
+        );
+        let namespaces = json!([
+            {"type": "pid", "path": "/proc/5/ns/pid"}, {"type": "mount"}, {"type": "uts"}, {"type": "cgroup"}
+        ]);
+        assert_eq!(spec["linux"]["namespaces"], namespaces);
+        for absent in ["maskedPaths", "readonlyPaths", "resources"] {
+            assert_eq!(spec["linux"][absent], Value::Null, "{absent}");
+        }
+    }
+
+    #[test]
+    fn privileges_are_those_of_our_own_sandbox() {
+        let of = |uid, privileged| {
+            let spec = written(&specification(uid, privileged));
+            let count = |set: &str| {
+                spec["process"]["capabilities"][set]
+                    .as_array()
+                    .map(Vec::len)
+            };
+            let sets = [
+                "bounding",
+                "effective",
+                "permitted",
+                "inheritable",
+                "ambient",
+            ]
+            .map(count);
+            (sets, spec["linux"]["seccomp"]["syscalls"].clone())
+        };
+        let (sets, calls) = of(0, false);
+        assert_eq!(sets, [Some(14), Some(14), Some(14), Some(0), Some(0)]);
+        let calls = calls.as_array().expect("calls are refused").clone();
+        // Some, clone3, and clone once for each kind of namespace.
+        assert_eq!(calls.len(), 2 + 7);
+        let names = calls[0]["names"].as_array().expect("names");
+        assert!(
+            names.contains(&json!("mount")) && names.contains(&json!("umount2")),
+            "{names:?}"
+        );
+        assert_eq!(calls[1]["errnoRet"], libc::ENOSYS);
+        assert_eq!(
+            of(1, false).0,
+            [Some(14), Some(0), Some(0), Some(0), Some(0)]
+        );
+        let (sets, calls) = of(0, true);
+        assert!(sets[0] > Some(14), "{sets:?}");
+        assert_eq!(calls, Value::Null);
+    }
 }

@@ -73,7 +73,10 @@ pub(crate) fn supervise(
             line.push(b'\n');
             // The keeper ends by itself once it has put everything away.
             let _gone = (&ours).write_all(&line);
-            if calls.wait_for(&[]).is_ok_and(|awaited| awaited == Awaited::Closed) {
+            if calls
+                .wait_for(&[])
+                .is_ok_and(|awaited| awaited == Awaited::Closed)
+            {
                 calls.kill();
             }
         }
@@ -171,8 +174,9 @@ impl Calls<'_> {
         let program = text.trim().parse().ok().and_then(Pid::from_raw);
         let program =
             program.ok_or_else(|| Failure::told("find the program's process", text.trim()))?;
-        let ended = pidfd_open(program, PidfdFlags::empty())
-            .tried(|| "watch the program".to_owned())?;
+        let ended =
+            pidfd_open(program, PidfdFlags::empty()).tried(|| "watch the program".to_owned())?;
+        let earlier = said();
         let mut start = self.command();
         start.arg("start").arg(NAME);
         if !self.call(start)? || self.wait_for(&[ended.as_fd()])? != Awaited::Ended {
@@ -182,12 +186,16 @@ impl Calls<'_> {
             .tried(|| "wait for the program".to_owned())?;
         let status = status.map(|(_, status)| ExitStatus::from_raw(status.as_raw()));
         // The runtime's own process becomes the program; what it says when it cannot is all there is to know.
-        let said = said();
+        let all = said();
+        let said = all.strip_prefix(&earlier).unwrap_or_default();
         match status {
             Some(status) if said.is_empty() || status.success() => Ok(Some(exit_of(status))),
             _ => {
                 let program = specification.argv.first().cloned().unwrap_or_default();
-                report(self.control, &Report::Start(Failure::told(program, said)));
+                report(
+                    self.control,
+                    &Report::Start(Failure::told(program, said.trim())),
+                );
                 Ok(None)
             }
         }
@@ -235,7 +243,11 @@ impl Calls<'_> {
             return Ok(true);
         }
         let said = said();
-        let said = if said.is_empty() { status.to_string() } else { said };
+        let said = if said.is_empty() {
+            status.to_string()
+        } else {
+            said.trim().to_owned()
+        };
         Err(Failure::told("start a container", said))
     }
 
@@ -273,6 +285,5 @@ impl Calls<'_> {
 
 /// What the runtime has said.
 fn said() -> String {
-    let text = std::fs::read_to_string(Path::new(BASE).join(LOG)).unwrap_or_default();
-    text.trim().to_owned()
+    std::fs::read_to_string(Path::new(BASE).join(LOG)).unwrap_or_default()
 }

@@ -22,15 +22,23 @@ pub(super) fn find(specification: &Specification, root: &Path) -> Result<(), Fai
         .argv
         .first()
         .ok_or_else(|| missing("nothing"))?;
-    let path = specification.env.get("PATH").map_or(DEFAULT_PATH, String::as_str);
+    let path = specification
+        .env
+        .get("PATH")
+        .map_or(DEFAULT_PATH, String::as_str);
     let candidates: Vec<String> = if program.starts_with('/') {
         vec![program.clone()]
     } else if program.contains('/') {
         vec![format!("{cwd}/{program}")]
     } else {
-        path.split(':').map(|folder| format!("{folder}/{program}")).collect()
+        path.split(':')
+            .map(|folder| format!("{folder}/{program}"))
+            .collect()
     };
-    let mut found = candidates.iter().filter_map(|path| kind(root, path)).peekable();
+    let mut found = candidates
+        .iter()
+        .filter_map(|path| kind(root, path))
+        .peekable();
     if found.peek().is_none() {
         return Err(missing(program));
     }

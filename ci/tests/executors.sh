@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Executors are interchangeable: what one Dockerfile makes in namespaces of tbuild's own and through crun is one image,
+# and so are the two for each other's caches. Needs root and Debian's archive.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/assert.sh"
+tbuild=${TBUILD:?the program to test}
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/tbuild-executors.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+mkdir -p "$work/app/files/deep"
+cp -r "$here/../../lockfiles" "$work/app/"
+for file in $(seq 20); do echo "$file" >"$work/app/files/$file"; done
+echo top-secret >"$work/secret"
+cat >"$work/app/Dockerfile" <<'D'
+FROM debian:bookworm AS base
+RUN useradd -u 4711 app
+FROM base
+# Owners, modes, links, devices, names.
+RUN mkdir -p /srv/a/b && echo data >/srv/a/b/file && chown -R app:4000 /srv/a && chmod 4755 /srv/a/b/file
+RUN cp /bin/true /srv/true && chown 65534:65533 /srv/true && chmod 2711 /srv/true && ln /srv/true /srv/a/true && ln -s ../nowhere /srv/a/link
+RUN mkfifo -m 620 /srv/fifo && mknod -m 640 /srv/null c 1 3 && mkdir -m 1777 /srv/sticky && touch "/srv/a b" "$(printf '/srv/\377\t')"
+COPY --chown=33:33 files /srv/files
+# Whiteouts, opaque folders, what is moved, what is only touched.
+RUN rm -r /srv/files/1 /usr/share/doc && rm -r /srv/a/b && mkdir /srv/a/b && echo new >/srv/a/b/new && mv /srv/files/2 /srv/files/deep/2 && \
+    touch /etc/issue /etc/passwd && truncate -s 1M /srv/sparse
+# Mounts of every kind, and those within others.
+RUN --mount=type=bind,source=files,target=/in --mount=type=bind,from=base,source=/etc,target=/in2,rw \
+    --mount=type=cache,target=/cache/deep,uid=5,gid=6,mode=0700 --mount=type=tmpfs,target=/cache/deep/memory,size=1m \
+    --mount=type=secret,id=s,target=/cache/deep/secret,uid=4711,mode=0440 --mount=type=tmpfs,target=/dev/shm/more <<'R'
+ls -ln --time-style=+ /in /in2/passwd /cache >/mounted; cat /in/3 /cache/deep/secret >>/mounted; stat -c '%n %u:%g %a' /cache/deep /cache/deep/secret >>/mounted
+echo x >/in2/passwd; echo x >/cache/deep/kept; (echo x >/in/3) 2>/dev/null || echo sealed >>/mounted; ls -a /cache/deep /dev/shm >>/mounted
+R
+RUN --network=none ls /sys/class/net >/links; cat /proc/net/dev | cut -d: -f1 >>/links
+# What a program sees of its surroundings.
+RUN exec >/seen 2>&1; env | sort; id; umask; hostname; pwd; tty; ulimit -a; ulimit -Ha; echo $$; cat /etc/hosts /proc/self/limits /proc/self/cgroup; \
+    grep -E '^(Pid|Tgid|NSpid|Groups|Cap|NoNewPrivs|Seccomp:|Sig[BIC])' /proc/self/status; cut -d' ' -f5-8 /proc/self/stat; cat /proc/self/oom_score_adj
+RUN exec >/dev-seen 2>&1; ls -lnR --time-style=+ /dev | sed 's/^\(d.*\) [0-9]\+ \+\([^ ]* [^ ]*$\)/\1 \2/; /^total/d; / pts\/[0-9]/d'; readlink /proc/self/fd/0; ls /proc/self/fd
+RUN awk '{ sub(/lowerdir.*/, "", $4); print $2, $3, $4 }' /proc/mounts | sort -u >/mounts-seen; head -c 8 /proc/kcore /proc/keys /proc/sysrq-trigger >/masks-seen 2>&1; \
+    ls /proc/acpi /proc/scsi /sys/firmware >>/masks-seen 2>&1; true
+# What it may not do.
+RUN exec >/refused 2>&1; for try in 'mount -t tmpfs none /mnt' 'unshare -m true' 'hostname x' 'mknod /b b 7 0' 'chroot / true' 'setpriv --reuid=4711 id -u' \
+    'chown 1:2 /seen' 'date -s 2000-01-01' 'dmesg' 'ip link add d type dummy' 'nice -n -5 true' 'kill -0 1'; do sh -c "$try" >/dev/null; echo "$try: $?"; done
+USER 4711:4000
+WORKDIR /srv/a
+RUN id >mine; umask >>mine; echo out >/dev/stdout; echo err >/dev/stderr; grep -E '^(Cap|Groups|Uid|Gid)' /proc/self/status >>mine; \
+    touch /usr/x 2>>mine || echo denied >>mine; echo "$HOME" >>mine
+SHELL ["/bin/bash", "-uc"]
+USER root
+RUN --network=none echo "${BASH_VERSION%%.*}" >/bash; trap '' TERM; (sleep 1000 &) ; exit 0
+D
+# build EXECUTOR STORE ARGUMENTS...
+build() {
+    local executor=$1 store=$2
+    shift 2
+    "$tbuild" --executor "$executor" --store "$work/$store" --progress plain -C "$work/app" build . --secret id=s,src="$work/secret" "$@" 2>"$work/log" ||
+        { cat "$work/log" >&2; fail "--executor $executor cannot build"; }
+}
+own=$(build sandbox own -o type=local,dest="$work/own-files")
+through=$(build crun crun -o type=local,dest="$work/crun-files")
+[ "$own" = "$through" ] || diff -r --no-dereference "$work/own-files" "$work/crun-files" >&2 || true
+same 'two executors, two stores, one image' "$own" "$through"
+same 'what a cache holds is the same' "$(cd "$work/own" && find . -path '*kept' | wc -l)" "$(cd "$work/crun" && find . -path '*kept' | wc -l)"
+holds 'a step has seen what it should' "$(cat "$work/own-files/mounted")" top-secret
+same 'a step of the one is a hit for the other' "$own" "$(build crun own)"
+same 'and nothing runs' 0 "$(ran "$(cat "$work/log")")"
+same 'nothing is left mounted' '' "$(grep "$work" /proc/mounts || true)"
+same 'and nothing runs on' '' "$(pgrep -f '^sleep 1000$' || true)"
+
+# --- failures --------------------------------------------------------------------------------------------------
+try() { printf 'FROM debian:bookworm\n%s\n' "$1" >"$work/app/Dockerfile"; shift; "$tbuild" --executor crun --store "$work/crun" --progress plain -C "$work/app" build . "$@"; }
+exits 'a failing step is exit 1' 1 try 'RUN exit 9'
+holds 'which is told' "$output" 'exit status 9'
+exits 'a signal is a signal' 1 try 'RUN kill -9 $$'
+holds 'and called one' "$output" 'signal 9'
+exits 'a program that is not there is exit 1' 1 try 'RUN ["no-such-program"]'
+holds 'by its name' "$output" 'no-such-program'
+exits 'a program without its interpreter too' 1 try 'RUN printf "#!/no/such/shell\n" >/x && chmod 755 /x
+RUN ["/x"]'
+exits 'a limit holds' 1 try 'RUN head -c 300M /dev/zero | tail -c 300M >/dev/null' --memory 64m
+holds 'and is named' "$output" 'out of memory'
+exits 'and so does a time-out' 1 try 'RUN sleep 99871' --timeout 1s
+same 'after which nothing runs on' '' "$(pgrep -f '^sleep 99871' || true)"
+exits 'who is not there is exit 3' 3 env PATH=/nowhere "$tbuild" --executor crun --store "$work/crun" -C "$work/app" build .
+holds 'with a hint' "$output" 'install crun'
+exits 'other executors are refused by name' 2 "$tbuild" --executor docker --store "$work/crun" build "$work/app"
+exits 'doctor looks at the chosen one' 0 "$tbuild" --executor crun --store "$work/crun" doctor
+holds 'and has run a step with it' "$output" 'steps: crun: a step ran'
+exits 'or says that it is not there' 3 env PATH=/nowhere "$tbuild" --executor crun --store "$work/crun" doctor
+done_testing
