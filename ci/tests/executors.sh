@@ -1,12 +1,19 @@
 #!/usr/bin/env bash
-# Executors are interchangeable: what one Dockerfile makes in namespaces of tbuild's own and through crun is one image,
-# and so are the two for each other's caches. Needs root and Debian's archive.
+# Executors are interchangeable: one Dockerfile makes one image in namespaces of tbuild's own and through crun, as root
+# and as an ordinary user, and what one has built is there for the other. Needs root (to make the user) and Debian's
+# archive.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/assert.sh"
 tbuild=${TBUILD:?the program to test}
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/tbuild-executors.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+name=tx$RANDOM
+finish() {
+    ! id $name >/dev/null 2>&1 || userdel -rf $name >/dev/null 2>&1 || true
+    rm -rf "$work"
+}
+trap finish EXIT
+chmod 755 "$work"
 
 mkdir -p "$work/app/files/deep"
 cp -r "$here/../../lockfiles" "$work/app/"
@@ -47,7 +54,7 @@ RUN id >mine; umask >>mine; echo out >/dev/stdout; echo err >/dev/stderr; grep -
     touch /usr/x 2>>mine || echo denied >>mine; echo "$HOME" >>mine
 SHELL ["/bin/bash", "-uc"]
 USER root
-RUN --network=none echo "${BASH_VERSION%%.*}" >/bash; trap '' TERM; (sleep 1000 &) ; exit 0
+RUN --network=none echo "${BASH_VERSION%%.*}" >/bash; trap '' TERM; (sleep 99873 &) ; exit 0
 D
 # build EXECUTOR STORE ARGUMENTS...
 build() {
@@ -60,12 +67,38 @@ own=$(build sandbox own -o type=local,dest="$work/own-files")
 through=$(build crun crun -o type=local,dest="$work/crun-files")
 [ "$own" = "$through" ] || diff -r --no-dereference "$work/own-files" "$work/crun-files" >&2 || true
 same 'two executors, two stores, one image' "$own" "$through"
-same 'what a cache holds is the same' "$(cd "$work/own" && find . -path '*kept' | wc -l)" "$(cd "$work/crun" && find . -path '*kept' | wc -l)"
+cached() { find "$work/$1/scratch/cache-mounts" -path '*/files*' -printf '%P %U:%G %m\n' | sort; }
+holds 'a cache keeps what is written' "$(cached own)" '/files/kept'
+same 'and that alone, whichever runs' "$(cached own)" "$(cached crun)"
 holds 'a step has seen what it should' "$(cat "$work/own-files/mounted")" top-secret
 same 'a step of the one is a hit for the other' "$own" "$(build crun own)"
 same 'and nothing runs' 0 "$(ran "$(cat "$work/log")")"
 same 'nothing is left mounted' '' "$(grep "$work" /proc/mounts || true)"
-same 'and nothing runs on' '' "$(pgrep -f '^sleep 1000$' || true)"
+same 'and nothing runs on' '' "$(pgrep -f '^sleep 99873$' || true)"
+
+# --- as an ordinary user ---------------------------------------------------------------------------------------
+useradd -m $name
+home=$(getent passwd $name | cut -d: -f6)
+install -m 755 "$tbuild" "$home/tbuild"
+mkdir "$home/app"
+cp "$(dpkg -L busybox-static | grep 'bin/busybox$')" "$home/app/busybox"
+cat >"$home/app/Dockerfile" <<'D'
+FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "sh", "-c", "/bin/busybox --install -s /bin; mkdir /tmp /etc; chmod 1777 /tmp; echo root:x:0:0::/:/bin/sh >/etc/passwd"]
+RUN id >/id; mknod /tmp/p p; echo x >/tmp/x; chown 33:34 /tmp/x /bin/busybox; chmod 4711 /bin/busybox; grep Cap /proc/self/status >/caps
+RUN --network=none rm /tmp/x; ls -n /dev | sed 's/ [A-Z][a-z][a-z] .* / /' >/dev-seen; ls /sys/class/net >/links
+USER 7:8
+RUN id >/tmp/id; echo out >/dev/stdout
+D
+chown -R $name: "$home"
+mine() {
+    (cd "$home" && env -i PATH="$PATH" HOME="$home" setpriv --reuid $name --regid $name --init-groups -- \
+        ./tbuild --executor "$1" --store "$home/$1" --progress quiet build app)
+}
+own=$(mine sandbox)
+same 'one image through crun, too' "$own" "$(mine crun)"
+same 'which is that of root' "$own" "$("$tbuild" --executor crun --store "$work/crun" --progress quiet build "$home/app")"
 
 # --- failures --------------------------------------------------------------------------------------------------
 try() { printf 'FROM debian:bookworm\n%s\n' "$1" >"$work/app/Dockerfile"; shift; "$tbuild" --executor crun --store "$work/crun" --progress plain -C "$work/app" build . "$@"; }
@@ -81,7 +114,7 @@ exits 'a limit holds' 1 try 'RUN head -c 300M /dev/zero | tail -c 300M >/dev/nul
 holds 'and is named' "$output" 'out of memory'
 exits 'and so does a time-out' 1 try 'RUN sleep 99871' --timeout 1s
 same 'after which nothing runs on' '' "$(pgrep -f '^sleep 99871' || true)"
-exits 'who is not there is exit 3' 3 env PATH=/nowhere "$tbuild" --executor crun --store "$work/crun" -C "$work/app" build .
+exits 'a crun that is not there is exit 3' 3 env PATH=/nowhere "$tbuild" --executor crun --store "$work/crun" -C "$work/app" build .
 holds 'with a hint' "$output" 'install crun'
 exits 'other executors are refused by name' 2 "$tbuild" --executor docker --store "$work/crun" build "$work/app"
 exits 'doctor looks at the chosen one' 0 "$tbuild" --executor crun --store "$work/crun" doctor
