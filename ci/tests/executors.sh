@@ -8,8 +8,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 tbuild=${TBUILD:?the program to test}
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/tbuild-executors.XXXXXX")
 name=tx$RANDOM
+plain=ty$RANDOM
 finish() {
-    ! id $name >/dev/null 2>&1 || userdel -rf $name >/dev/null 2>&1 || true
+    for user in $name $plain; do
+        ! id $user >/dev/null 2>&1 || userdel -rf $user >/dev/null 2>&1 || true
+    done
     rm -rf "$work"
 }
 trap finish EXIT
@@ -77,28 +80,41 @@ same 'nothing is left mounted' '' "$(grep "$work" /proc/mounts || true)"
 same 'and nothing runs on' '' "$(pgrep -f '^sleep 99873$' || true)"
 
 # --- as an ordinary user ---------------------------------------------------------------------------------------
-useradd -m $name
-home=$(getent passwd $name | cut -d: -f6)
-install -m 755 "$tbuild" "$home/tbuild"
-mkdir "$home/app"
-cp "$(dpkg -L busybox-static | grep 'bin/busybox$')" "$home/app/busybox"
-cat >"$home/app/Dockerfile" <<'D'
+# user NAME: makes one with a program and the Dockerfile of standard input in its home folder, which is $home then.
+user() {
+    useradd -m "$1"
+    home=$(getent passwd "$1" | cut -d: -f6)
+    install -m 755 "$tbuild" "$home/tbuild"
+    mkdir "$home/app"
+    cp "$(dpkg -L busybox-static | grep 'bin/busybox$')" "$home/app/busybox"
+    cat >"$home/app/Dockerfile"
+    chown -R "$1:" "$home"
+}
+# mine USER EXECUTOR: the image that a user gets
+mine() {
+    (cd "$home" && env -i PATH="$PATH" HOME="$home" setpriv --reuid "$1" --regid "$1" --init-groups -- \
+        ./tbuild --executor "$2" --store "$home/$2" --progress quiet build app)
+}
+user $name <<'D'
 FROM scratch
 COPY busybox /bin/busybox
 RUN ["/bin/busybox", "sh", "-c", "/bin/busybox --install -s /bin; mkdir /tmp /etc; chmod 1777 /tmp; echo root:x:0:0::/:/bin/sh >/etc/passwd"]
 RUN id >/id; mknod /tmp/p p; echo x >/tmp/x; chown 33:34 /tmp/x /bin/busybox; chmod 4711 /bin/busybox; grep Cap /proc/self/status >/caps
-RUN --network=none rm /tmp/x; ls -n /dev | sed 's/ [A-Z][a-z][a-z] .* / /' >/dev-seen; ls /sys/class/net >/links
+RUN --network=none rm /tmp/x; ls /dev >/dev-seen; ls /sys/class/net >/links
 USER 7:8
 RUN id >/tmp/id; echo out >/dev/stdout
 D
-chown -R $name: "$home"
-mine() {
-    (cd "$home" && env -i PATH="$PATH" HOME="$home" setpriv --reuid $name --regid $name --init-groups -- \
-        ./tbuild --executor "$1" --store "$home/$1" --progress quiet build app)
-}
-own=$(mine sandbox)
-same 'one image through crun, too' "$own" "$(mine crun)"
+own=$(mine $name sandbox)
+same 'one image through crun, too' "$own" "$(mine $name crun)"
 same 'which is that of root' "$own" "$("$tbuild" --executor crun --store "$work/crun" --progress quiet build "$home/app")"
+user $plain <<'D'
+FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "sh", "-c", "/bin/busybox id -u >/id"]
+D
+sed -i "/^$plain:/d" /etc/subuid /etc/subgid
+own=$(mine $plain sandbox)
+same 'and one with one id alone' "$own" "$(mine $plain crun)"
 
 # --- failures --------------------------------------------------------------------------------------------------
 try() { printf 'FROM debian:bookworm\n%s\n' "$1" >"$work/app/Dockerfile"; shift; "$tbuild" --executor crun --store "$work/crun" --progress plain -C "$work/app" build . "$@"; }

@@ -15,6 +15,7 @@ use tbuild_exec::{Limits, Ulimit};
 
 use crate::privileges::{capabilities, namespace_flags, refused_names};
 use crate::protocol::{Failure, Specification, Tried as _};
+use crate::userns::{self, Ids};
 
 /// The version whose terms are used.
 const VERSION: &str = "1.0.2";
@@ -76,11 +77,16 @@ fn namespaces(pids: PathBuf) -> Vec<LinuxNamespace> {
 
 fn process(specification: &Specification) -> Result<Process, Failure> {
     let account = &specification.user;
+    let mut groups = account.groups.clone();
+    if userns::ids() == Ids::One {
+        // The kernel sets no groups then; the user's own is there anyway.
+        groups.retain(|group| *group != account.gid);
+    }
     let mut user = User::default();
     user.set_uid(account.uid)
         .set_gid(account.gid)
         .set_umask(Some(specification.umask))
-        .set_additional_gids((!account.groups.is_empty()).then(|| account.groups.clone()));
+        .set_additional_gids((!groups.is_empty()).then_some(groups));
     let env = specification.env.iter();
     let mut process = Process::default();
     process
