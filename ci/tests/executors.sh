@@ -45,7 +45,7 @@ RUN --network=none ls /sys/class/net >/links; cat /proc/net/dev | cut -d: -f1 >>
 # What a program sees of its surroundings.
 RUN exec >/seen 2>&1; env | sort; id; umask; hostname; pwd; tty; ulimit -a; ulimit -Ha; echo $$; cat /etc/hosts /proc/self/limits /proc/self/cgroup; \
     grep -E '^(Pid|Tgid|NSpid|Groups|Cap|NoNewPrivs|Seccomp:|Sig[BIC])' /proc/self/status; cut -d' ' -f5-8 /proc/self/stat; cat /proc/self/oom_score_adj
-RUN exec >/dev-seen 2>&1; ls -lnR --time-style=+ /dev | sed 's/^\(d.*\) [0-9]\+ \+\([^ ]* [^ ]*$\)/\1 \2/; /^total/d; / pts\/[0-9]/d'; readlink /proc/self/fd/0; ls /proc/self/fd
+RUN exec >/dev-seen 2>&1; chmod 640 /dev/null; ls -lnR --time-style=+ /dev | sed 's/^\(d.*\) [0-9]\+ \+\([^ ]* [^ ]*$\)/\1 \2/; /^total/d; / pts\/[0-9]/d'; readlink /proc/self/fd/0; ls /proc/self/fd
 RUN awk '{ sub(/lowerdir.*/, "", $4); print $2, $3, $4 }' /proc/mounts | sort -u >/mounts-seen; head -c 8 /proc/kcore /proc/keys /proc/sysrq-trigger >/masks-seen 2>&1; \
     ls /proc/acpi /proc/scsi /sys/firmware >>/masks-seen 2>&1; true
 # What it may not do.
@@ -53,7 +53,7 @@ RUN exec >/refused 2>&1; for try in 'mount -t tmpfs none /mnt' 'unshare -m true'
     'chown 1:2 /seen' 'date -s 2000-01-01' 'dmesg' 'ip link add d type dummy' 'nice -n -5 true' 'kill -0 1'; do sh -c "$try" >/dev/null; echo "$try: $?"; done
 USER 4711:4000
 WORKDIR /srv/a
-RUN id >mine; umask >>mine; echo out >/dev/stdout; echo err >/dev/stderr; grep -E '^(Cap|Groups|Uid|Gid)' /proc/self/status >>mine; \
+RUN ls -ln --time-style=+ /dev/null >mine; stat -Lc '%u:%g' /dev/stdout /dev/stderr >>mine; id >>mine; umask >>mine; echo out >/dev/stdout; echo err >/dev/stderr; grep -E '^(Cap|Groups|Uid|Gid)' /proc/self/status >>mine; \
     touch /usr/x 2>>mine || echo denied >>mine; echo "$HOME" >>mine
 SHELL ["/bin/bash", "-uc"]
 USER root
@@ -76,6 +76,7 @@ same 'and that alone, whichever runs' "$(cached own)" "$(cached crun)"
 holds 'a step has seen what it should' "$(cat "$work/own-files/mounted")" top-secret
 same 'a step of the one is a hit for the other' "$own" "$(build crun own)"
 same 'and nothing runs' 0 "$(ran "$(cat "$work/log")")"
+same "the machine's devices are as they were" '0:0 666' "$(stat -c '%u:%g %a' /dev/null)"
 same 'nothing is left mounted' '' "$(grep "$work" /proc/mounts || true)"
 same 'and nothing runs on' '' "$(pgrep -f '^sleep 99873$' || true)"
 

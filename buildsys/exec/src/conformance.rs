@@ -167,6 +167,11 @@ fn surroundings(bench: &Bench<'_>) {
     lines.sort_unstable();
     assert_eq!(lines, ["HOME=/tmp", "ONE=two words", "PATH=/usr/bin:/bin"]);
 
+    let null = || {
+        let stat = std::fs::metadata("/dev/null").unwrap();
+        (stat.uid(), stat.gid(), stat.mode())
+    };
+    let before = null();
     let mut action = bench.shell(
         "id -u; id -g; id -G; pwd; umask; uname -n; touch /tmp/mine; echo out > /dev/stdout",
     );
@@ -183,6 +188,7 @@ fn surroundings(bench: &Bench<'_>) {
         "{}",
         ran.stderr
     );
+    assert_eq!(null(), before, "the machine's /dev/null is not the step's");
     let made = ran.upper.join("tmp/mine").symlink_metadata().unwrap();
     assert_eq!(
         (made.uid(), made.gid(), made.mode() & 0o7777),
@@ -199,6 +205,9 @@ fn surroundings(bench: &Bench<'_>) {
         "0 1 2 3 ",
         "3 is ls's own"
     );
+    // What a step does to its devices is nothing to the machine's, whether it may do it or not.
+    bench.says("chmod 667 /dev/null; touch /dev/null; chmod 667 /proc/kcore; true");
+    assert_eq!(null(), before, "the machine's /dev/null was changed");
     assert_eq!(
         bench.says("echo x > /dev/null; head -c 2 /dev/zero | wc -c"),
         "2\n"

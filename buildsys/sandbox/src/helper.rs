@@ -13,7 +13,7 @@ use rustix::process::{
 };
 use rustix::thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use seccompiler::BpfProgram;
-use tbuild_exec::{Exit, Network, Ulimit};
+use tbuild_exec::{Exit, Network, Ulimit, User};
 
 use crate::fork::{Side, fork, leave};
 use crate::mounts::Root;
@@ -196,6 +196,22 @@ fn set_ulimit(limit: &Ulimit) -> std::io::Result<()> {
     Ok(setrlimit(resource, limit)?)
 }
 
+/// Gives the program's input and outputs to its user, who opens a pipe anew with /dev/stdout and has to be allowed
+/// to. Runtimes do so, and let it be where it cannot be done; their input is the step's own /dev/null, too.
+fn own_outputs(user: &User) -> Result<(), Failure> {
+    let null = std::fs::File::open("/dev/null").tried(|| "open /dev/null".to_owned())?;
+    rustix::stdio::dup2_stdin(&null).tried(|| "open /dev/null".to_owned())?;
+    let (uid, gid) = (
+        Some(rustix::process::Uid::from_raw(user.uid)),
+        Some(rustix::process::Gid::from_raw(user.gid)),
+    );
+    let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for stream in [input.as_fd(), output.as_fd(), errors.as_fd()] {
+        let _lent = rustix::fs::fchown(stream, uid, gid);
+    }
+    Ok(())
+}
+
 enum Never {}
 
 /// Becomes the program. The flag says whether it was the program that could not be started.
@@ -241,14 +257,7 @@ fn program(
             .tried(|| "set groups".to_owned())
             .map_err(setup)?;
     }
-    if user.uid != 0 {
-        // Who opens /dev/stdout opens the pipe anew, and has to be allowed to.
-        let owner = Some(rustix::process::Uid::from_raw(user.uid));
-        rustix::fs::fchown(std::io::stdout(), owner, None)
-            .and_then(|()| rustix::fs::fchown(std::io::stderr(), owner, None))
-            .tried(|| "give its output to the user".to_owned())
-            .map_err(setup)?;
-    }
+    own_outputs(user).map_err(setup)?;
     if !specification.privileged {
         drop_capabilities().map_err(setup)?;
     }

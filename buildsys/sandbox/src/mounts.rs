@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, makedev, mknodat};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
     mount_change, mount_remount, unmount,
@@ -156,10 +156,22 @@ impl Root {
             Some(c"mode=0755,size=65536k"),
         )
         .tried(|| "mount /dev".to_owned())?;
-        for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+        // Numbers: the kernel's admin-guide/devices.txt.
+        for (name, major, minor) in [
+            ("null", 1, 3),
+            ("zero", 1, 5),
+            ("full", 1, 7),
+            ("random", 1, 8),
+            ("urandom", 1, 9),
+            ("tty", 5, 0),
+        ] {
             let (from, to) = (Path::new("/dev").join(name), dev.join(name));
-            write(&to, b"", 0o666).tried(|| format!("make /dev/{name}"))?;
-            mount_bind(&from, &to).tried(|| format!("mount /dev/{name}"))?;
+            let (mode, device) = (Mode::from_raw_mode(0o666), makedev(major, minor));
+            if mknodat(CWD, &to, FileType::CharacterDevice, mode, device).is_err() {
+                // Who may make no devices is lent the machine's, whose owner and mode stay as they are.
+                write(&to, b"", 0o666).tried(|| format!("make /dev/{name}"))?;
+                lend(&from, &to).tried(|| format!("mount /dev/{name}"))?;
+            }
         }
         for (name, target) in [
             ("fd", "/proc/self/fd"),
@@ -224,7 +236,7 @@ impl Root {
         ] {
             let path = proc.join(name);
             if path.exists() {
-                mount_bind("/dev/null", &path).tried(|| format!("cover /proc/{name}"))?;
+                lend(Path::new("/dev/null"), &path).tried(|| format!("cover /proc/{name}"))?;
             }
         }
         for name in ["acpi", "scsi", "asound"] {
@@ -333,9 +345,8 @@ fn memory(target: &Path, flags: MountFlags, size: Option<u64>) -> std::io::Resul
 }
 
 fn is_folder(fd: &OwnedFd) -> bool {
-    rustix::fs::fstat(fd).is_ok_and(|stat| {
-        rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory
-    })
+    rustix::fs::fstat(fd)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
 /// Hides a folder, if it is there.
@@ -368,11 +379,23 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
 fn seal(name: &str, target: &Path, read_only: bool) -> Result<(), Failure> {
     let mut flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV;
     flags.set(MountFlags::RDONLY, read_only);
+    remount(target, flags).tried(|| format!("protect {name}"))
+}
+
+/// Shows a device of the machine's: it can be written to, but for its owner, its mode and its times.
+fn lend(device: &Path, target: &Path) -> std::io::Result<()> {
+    mount_bind(device, target)?;
+    remount(target, MountFlags::BIND | MountFlags::RDONLY)
+}
+
+/// Changes a mount's flags.
+fn remount(target: &Path, mut flags: MountFlags) -> std::io::Result<()> {
     if userns::is_inside() {
         // What a mount of another namespace forbids stays forbidden, and has to be said again.
-        let stat = rustix::fs::statvfs(target).tried(|| format!("look at {name}"))?;
+        let stat = rustix::fs::statvfs(target)?;
         for (held, flag) in [
             (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
+            (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
             (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
             (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
             (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
@@ -383,5 +406,5 @@ fn seal(name: &str, target: &Path, read_only: bool) -> Result<(), Failure> {
             }
         }
     }
-    mount_remount(target, flags, c"").tried(|| format!("protect {name}"))
+    Ok(mount_remount(target, flags, c"")?)
 }
