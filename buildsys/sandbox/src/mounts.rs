@@ -25,6 +25,10 @@ const CONTENTS: &str = "contents";
 const OVERLAYS: &str = "overlays";
 const EMPTY: &str = "empty";
 
+/// Bytes of /dev/shm unless the step says otherwise: what other builders give. The kernel would give half of the
+/// memory.
+const SHM: u64 = 64 << 20;
+
 /// The root, mounted but not entered yet.
 pub(crate) struct Root {
     path: PathBuf,
@@ -73,12 +77,15 @@ impl Root {
         let path = PathBuf::from(BASE).join("root");
         std::fs::create_dir(&path).tried(|| "make the root".to_owned())?;
         overlay::writable(&lower, &upper, &work, &path)?;
+        if !specification.privileged {
+            without_devices(&path)?;
+        }
         let mut root = Self {
             path,
             made: Made::default(),
             mounted: Vec::new(),
         };
-        root.devices(specification.limits.shm)?;
+        root.devices(specification.limits.shm, specification.privileged)?;
         root.kernel(specification.network, specification.privileged)?;
         for name in [CONTENTS, OVERLAYS, EMPTY] {
             let folder = Path::new(BASE).join(name);
@@ -145,14 +152,16 @@ impl Root {
         Ok(path)
     }
 
-    /// /dev: the few devices that programs expect.
-    fn devices(&mut self, shm: Option<u64>) -> Result<(), Failure> {
+    /// /dev: the few devices that programs expect. Each is a mount of its own, and no other opens.
+    fn devices(&mut self, shm: Option<u64>, privileged: bool) -> Result<(), Failure> {
         let dev = self.target("/dev", true)?;
+        let mut flags = MountFlags::NOSUID;
+        flags.set(MountFlags::NODEV, !privileged);
         mount(
             "tmpfs",
             &dev,
             "tmpfs",
-            MountFlags::NOSUID,
+            flags,
             Some(c"mode=0755,size=65536k"),
         )
         .tried(|| "mount /dev".to_owned())?;
@@ -195,6 +204,7 @@ impl Root {
         };
         mount("devpts", dev.join("pts"), "devpts", plain, Some(terminals))
             .tried(|| "mount /dev/pts".to_owned())?;
+        let shm = Some(shm.unwrap_or(SHM));
         memory(&dev.join("shm"), plain | MountFlags::NODEV, shm)
             .tried(|| "mount /dev/shm".to_owned())?;
         mount(
@@ -392,19 +402,34 @@ fn lend(device: &Path, target: &Path) -> std::io::Result<()> {
 fn remount(target: &Path, mut flags: MountFlags) -> std::io::Result<()> {
     if userns::is_inside() {
         // What a mount of another namespace forbids stays forbidden, and has to be said again.
-        let stat = rustix::fs::statvfs(target)?;
-        for (held, flag) in [
-            (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
-            (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
-            (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
-            (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
-            (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
-            (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
-        ] {
-            if stat.f_flag.contains(held) {
-                flags |= flag;
-            }
-        }
+        flags |= forbidden(target)?;
     }
     Ok(mount_remount(target, flags, c"")?)
+}
+
+/// No device of the root opens, whether the image has it or the program made it: root in the sandbox is root, and
+/// the disk of this machine is a number. In a user namespace there are none.
+fn without_devices(root: &Path) -> Result<(), Failure> {
+    if userns::is_inside() {
+        return Ok(());
+    }
+    let tried = || "shut out devices".to_owned();
+    let flags = forbidden(root).tried(tried)? | MountFlags::BIND | MountFlags::NODEV;
+    mount_remount(root, flags, c"").tried(tried)
+}
+
+/// What a mount forbids.
+fn forbidden(target: &Path) -> std::io::Result<MountFlags> {
+    let held = rustix::fs::statvfs(target)?.f_flag;
+    let flags = [
+        (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
+        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+        (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
+        (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+        (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
+    ];
+    let flags = flags.into_iter().filter(|(one, _)| held.contains(*one));
+    Ok(flags.fold(MountFlags::empty(), |all, (_, flag)| all | flag))
 }
