@@ -1,5 +1,7 @@
 //! Diagnostics as users see them.
 
+use std::borrow::Cow;
+
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use tbuild_dockerfile::{Diagnostic, Severity};
@@ -16,15 +18,28 @@ pub fn render(diagnostic: &Diagnostic, text: &str, file: &str, color: bool) -> S
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let snippet = Snippet::source(text)
+    // Its own line alone: whoever renders looks at all of what it is given, for every finding again.
+    let before = &text[..start];
+    // The very end of the text belongs to its last line.
+    let before = match before.strip_suffix('\n') {
+        Some(last) if start == text.len() => last,
+        _ => before,
+    };
+    let line = before.rfind('\n').map_or(0, |end| end + 1);
+    let rest = text[start..].find('\n').map_or(text.len(), |at| start + at);
+    let number = text[..line].bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let snippet = Snippet::source(&text[line..rest])
+        .line_start(number)
         .path(file)
-        .annotation(AnnotationKind::Primary.span(start..end));
+        .annotation(AnnotationKind::Primary.span(start - line..end - line));
+    let message = cut(&diagnostic.message);
+    let hint = diagnostic.hint.as_deref().map(cut);
     let mut group = level
-        .primary_title(diagnostic.message.as_str())
+        .primary_title(message.as_ref())
         .id(diagnostic.code)
         .element(snippet);
-    if let Some(hint) = &diagnostic.hint {
-        group = group.element(Level::HELP.message(hint.as_str()));
+    if let Some(hint) = &hint {
+        group = group.element(Level::HELP.message(hint.as_ref()));
     }
     let renderer = if color {
         Renderer::styled()
@@ -32,6 +47,20 @@ pub fn render(diagnostic: &Diagnostic, text: &str, file: &str, color: bool) -> S
         Renderer::plain()
     };
     renderer.decor_style(DecorStyle::Ascii).render(&[group])
+}
+
+/// The most bytes of a message that are shown: it may quote a word of any length.
+const LONGEST: usize = 1000;
+
+fn cut(message: &str) -> Cow<'_, str> {
+    if message.len() <= LONGEST {
+        return Cow::Borrowed(message);
+    }
+    let mut end = LONGEST;
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    Cow::Owned(format!("{}…", &message[..end]))
 }
 
 /// A range within the text, on character boundaries, on one line where it would run over many.

@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::str::Chars;
 
+use crate::expand_error::{ExpandError, MAX_VALUES};
 use crate::pattern::{ShellPattern, Star};
 
 /// Deeper nesting of `${}` is refused: the reader calls itself.
 const MAX_DEPTH: usize = 64;
+
+/// The most comparisons of a pattern with a value.
+const MAX_WORK: usize = 1 << 26;
 
 /// A word with its variables filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,56 +24,6 @@ pub struct Expansion {
     pub undefined: BTreeSet<String>,
     /// Names that were looked up and are set.
     pub used: BTreeSet<String>,
-}
-
-/// Why a word cannot be expanded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ExpandError {
-    /// An opening quote without its closing one.
-    #[error("missing closing {0}")]
-    OpenQuote(char),
-    /// `${` without `}`.
-    #[error("missing }} of ${{{name}")]
-    OpenBrace {
-        /// The variable.
-        name: String,
-    },
-    /// `${x/a` without the second slash.
-    #[error("missing second / in ${{{name}/…}}")]
-    OpenReplacement {
-        /// The variable.
-        name: String,
-    },
-    /// `${}`, `${:…}` and the like.
-    #[error("${{ is not followed by a name")]
-    NoName,
-    /// `${x` followed by something else than a known modifier.
-    #[error("unsupported modifier {modifier:?} of ${{{name}}}")]
-    Modifier {
-        /// The variable.
-        name: String,
-        /// What follows the name.
-        modifier: String,
-    },
-    /// `${x:?message}` and x is not set.
-    #[error("{name}: {message}")]
-    Required {
-        /// The variable.
-        name: String,
-        /// The message of the Dockerfile, or the default one.
-        message: String,
-    },
-    /// A pattern with a bad escape.
-    #[error("bad pattern {pattern:?} in ${{{name}}}")]
-    Pattern {
-        /// The variable.
-        name: String,
-        /// The pattern.
-        pattern: String,
-    },
-    /// `${a:-${b:-${c…}}}` without an end in sight.
-    #[error("substitutions are nested too deeply")]
-    Depth,
 }
 
 /// Expands `word`: `$x`, `${x}` and the modifiers `:-` `-` `:+` `+` `:?` `?` `#` `##` `%` `%%` `/` `//`; single
@@ -142,6 +96,7 @@ impl Lexer {
             expansion: Expansion::default(),
             depth: 0,
             nested: false,
+            values: 0,
         };
         let (text, words) = reader.read_to(None, self.keep_escapes)?;
         Ok(Expansion {
@@ -160,6 +115,8 @@ struct Reader<'a> {
     depth: usize,
     /// A word within braces has been read since this was last looked at.
     nested: bool,
+    /// Bytes of all values so far.
+    values: usize,
 }
 
 /// The words of a result while it grows.
@@ -329,6 +286,15 @@ impl Reader<'_> {
     }
 
     fn dollar(&mut self) -> Result<String, ExpandError> {
+        let value = self.variable()?;
+        self.values += value.len();
+        if self.values > MAX_VALUES {
+            return Err(ExpandError::Long);
+        }
+        Ok(value)
+    }
+
+    fn variable(&mut self) -> Result<String, ExpandError> {
         if self.chars.next_if_eq(&'{').is_some() {
             return self.braced();
         }
@@ -428,6 +394,7 @@ impl Reader<'_> {
         };
         let pattern = parse_pattern(name, pattern)?;
         let mut chars: Vec<char> = value.unwrap_or_default().chars().collect();
+        check_work(name, &pattern, chars.len())?;
         if modifier == '#' {
             let cut = pattern.prefix(&chars, star).unwrap_or(0);
             return Ok(chars[cut..].iter().collect());
@@ -451,7 +418,11 @@ impl Reader<'_> {
             return Ok(format!("${{{name}/{pattern}/{replacement}}}"));
         }
         let pattern = parse_pattern(name, &pattern)?;
-        Ok(pattern.replace(&value.unwrap_or_default(), &replacement, all))
+        let value = value.unwrap_or_default();
+        check_work(name, &pattern, value.len())?;
+        pattern
+            .replace(&value, &replacement, all, MAX_VALUES)
+            .ok_or(ExpandError::Long)
     }
 
     /// A name, a number, or one of the shell's special parameters; empty if nothing of the kind follows.
@@ -496,6 +467,15 @@ fn of(error: ExpandError, of: &str) -> ExpandError {
         },
         error => error,
     }
+}
+
+/// Each part of a pattern is held against each character.
+fn check_work(name: &str, pattern: &ShellPattern, length: usize) -> Result<(), ExpandError> {
+    if pattern.parts().saturating_mul(length) > MAX_WORK {
+        let name = name.to_owned();
+        return Err(ExpandError::Work { name });
+    }
+    Ok(())
 }
 
 fn parse_pattern(name: &str, pattern: &str) -> Result<ShellPattern, ExpandError> {

@@ -1,6 +1,7 @@
 //! Here-documents: which ones a line announces, and their delimiters.
 
-use crate::expand::{ExpandError, Lexer};
+use crate::expand::Lexer;
+use crate::expand_error::ExpandError;
 
 /// `<<NAME` on an instruction's line.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod diagnostic;
 mod directive;
 mod duration;
 mod expand;
+mod expand_error;
 mod flags;
 mod glob;
 mod glob_class;
@@ -56,7 +57,8 @@ pub use concrete::{
 };
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use duration::parse_duration;
-pub use expand::{ExpandError, Expansion, expand, expand_heredoc};
+pub use expand::{Expansion, expand, expand_heredoc};
+pub use expand_error::ExpandError;
 pub use glob::{Glob, GlobError, glob_matches, has_wildcards};
 pub use ignore::{FolderMatches, IgnoreRules};
 pub use lower::{LowerOptions, lower};

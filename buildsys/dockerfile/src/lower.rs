@@ -35,6 +35,9 @@ pub struct LowerOptions {
     pub all_stages: bool,
 }
 
+/// The most instructions of a stage. After each the image has a config of its own, with all of the history so far.
+const MAX_STEPS: usize = 2000;
+
 /// Works out which stages the target needs and what each starts from. Instructions and flags that are not
 /// supported are errors in the stages that are needed.
 pub fn lower(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Plan, Vec<Diagnostic>> {
@@ -59,6 +62,12 @@ pub fn lower(dockerfile: &Dockerfile, options: &LowerOptions) -> Result<Plan, Ve
                 lowering.errors.extend(draft.problems);
                 if !options.allow_insecure {
                     lowering.errors.extend(run::insecure(&draft.stage));
+                }
+                if let Some(step) = draft.stage.steps.get(MAX_STEPS) {
+                    let message = format!("a stage of more than {MAX_STEPS} instructions");
+                    let error = Diagnostic::error("TooManySteps", step.span, message);
+                    let hint = "one instruction can do the work of several: ENV A=1 B=2";
+                    lowering.errors.push(error.with_hint(hint));
                 }
                 stages.push(draft.stage);
             }

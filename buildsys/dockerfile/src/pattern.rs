@@ -78,8 +78,13 @@ impl ShellPattern {
         self.ends(text, star)[0]
     }
 
-    /// `text` with the first match, or `all` of them, replaced.
-    pub fn replace(&self, text: &str, replacement: &str, all: bool) -> String {
+    /// How many parts it has.
+    pub fn parts(&self) -> usize {
+        self.0.len()
+    }
+
+    /// `text` with the first match, or `all` of them, replaced; none if it becomes longer than `most` bytes.
+    pub fn replace(&self, text: &str, replacement: &str, all: bool, most: usize) -> Option<String> {
         let chars: Vec<char> = text.chars().collect();
         let ends = self.ends(&chars, Star::Longest);
         let mut result = String::new();
@@ -90,6 +95,9 @@ impl ShellPattern {
             // An empty match right behind another one does not count.
             let end =
                 ends[at].filter(|end| (all || !replaced) && (*end > at || matched_to != Some(at)));
+            if result.len() > most {
+                return None;
+            }
             if let Some(end) = end {
                 result.push_str(replacement);
                 replaced = true;
@@ -102,6 +110,6 @@ impl ShellPattern {
             result.extend(chars.get(at));
             at += 1;
         }
-        result
+        Some(result)
     }
 }

@@ -58,7 +58,12 @@ pub struct Scope {
     /// Where CMD, ENTRYPOINT and HEALTHCHECK of this stage stand.
     pub(crate) once: BTreeMap<&'static str, Span>,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// Bytes that variables have come to so far.
+    expanded: usize,
 }
+
+/// The most bytes that the variables of a stage and of those that it starts from may come to, in all their words.
+const MAX_EXPANDED: usize = 64 << 20;
 
 impl Scope {
     /// At the start of a stage whose base is an image, a named context or scratch. A PATH is set where the base
@@ -85,6 +90,7 @@ impl Scope {
             cmd_set: false,
             once: BTreeMap::new(),
             warnings: Vec::new(),
+            expanded: 0,
         }
     }
 
@@ -159,7 +165,7 @@ impl Scope {
     }
 
     /// Expands one word to several. As with BuildKit, variables that are not set are not told of.
-    pub(crate) fn words(&self, word: &Word) -> Result<Vec<String>, Diagnostic> {
+    pub(crate) fn words(&mut self, word: &Word) -> Result<Vec<String>, Diagnostic> {
         Ok(self.expansion(word)?.words)
     }
 
@@ -168,13 +174,28 @@ impl Scope {
         let expansion = expand_heredoc(text, |name| self.env.get(name).cloned());
         let expansion =
             expansion.map_err(|error| Diagnostic::error("Expansion", span, error.to_string()))?;
+        self.count(&expansion, text, span)?;
         self.report_undefined(&expansion, span);
         Ok(expansion.text)
     }
 
-    fn expansion(&self, word: &Word) -> Result<Expansion, Diagnostic> {
+    fn expansion(&mut self, word: &Word) -> Result<Expansion, Diagnostic> {
         let expansion = expand(&word.text, self.escape, |name| self.env.get(name).cloned());
-        expansion.map_err(|error| Diagnostic::error("Expansion", word.span, error.to_string()))
+        let expansion = expansion
+            .map_err(|error| Diagnostic::error("Expansion", word.span, error.to_string()))?;
+        self.count(&expansion, &word.text, word.span)?;
+        Ok(expansion)
+    }
+
+    /// Few bytes of many instructions can stand for more than the memory holds.
+    fn count(&mut self, expansion: &Expansion, text: &str, span: Span) -> Result<(), Diagnostic> {
+        self.expanded += expansion.text.len().saturating_sub(text.len());
+        if self.expanded <= MAX_EXPANDED {
+            return Ok(());
+        }
+        let most = MAX_EXPANDED >> 20;
+        let message = format!("the stage's variables come to more than {most} MiB");
+        Err(Diagnostic::error("Expansion", span, message))
     }
 
     fn report_undefined(&mut self, expansion: &Expansion, span: Span) {

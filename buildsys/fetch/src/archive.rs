@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
+use liblzma::stream::{CONCATENATED, Stream};
 use rustix::fs::FileType;
 
 use crate::root::{Attributes, Root};
@@ -84,13 +85,17 @@ fn one<R: Read>(
     }
 }
 
+/// The most bytes of memory that unpacking xz may take: `xz -9` needs 65 MiB, a header may ask for 4 GiB.
+const XZ_MEMORY: u64 = 512 << 20;
+
 /// Unpacks by what the bytes themselves say they are: gzip, bzip2, xz, zstd, or nothing of these.
 pub fn decompress<'a>(mut reader: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let start = reader.fill_buf()?;
     Ok(match start {
         [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(reader))
+            let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(reader, stream))
         }
         [b'B', b'Z', b'h', ..] => Box::new(bzip2::bufread::MultiBzDecoder::new(reader)),
         // A frame, or one to be skipped before it (RFC 8878, 3.1.2).

@@ -1,9 +1,10 @@
 //! Archives: told by their content, decompressed into the store once, and read there.
 
+use std::cell::RefCell;
 use std::io::{self, BufReader, Read, Write};
 
-use tbuild_digest::{BlobDigest, Hasher, Sha256};
-use tbuild_oci::{LayerError, read_archive};
+use tbuild_digest::{BlobDigest, Hasher, HashingReader, Sha256};
+use tbuild_oci::{Bomb, Guard, LayerError, Ratio, read_archive};
 use tbuild_realise::OpError;
 use tbuild_store::Store as _;
 use tbuild_tree::{Entry, Node};
@@ -13,23 +14,9 @@ use crate::World;
 /// The store's space for what files are as archives, by the digest of the file.
 const ARCHIVES: &str = "archives";
 
-/// What an archive may hold.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// Bytes up to which the ratio does not count.
-    pub bytes: u64,
-    /// Bytes unpacked for one that is packed.
-    pub ratio: u64,
-    /// Members.
-    pub members: usize,
-}
-
-/// Far beyond what archives of programs and data hold, and little enough for a machine to bear.
-pub(crate) const LIMITS: Limits = Limits {
-    bytes: 512 << 20,
-    ratio: 200,
-    members: 1_000_000,
-};
+/// The most members of an archive. Far beyond what archives of programs and data hold, and little enough for a
+/// machine to bear.
+const MEMBERS: usize = 1_000_000;
 
 /// An archive, read.
 pub(crate) struct Archive {
@@ -59,12 +46,18 @@ pub(crate) struct File<'a> {
     pub open: &'a dyn Fn() -> Result<Box<dyn Read>, OpError>,
 }
 
+impl File<'_> {
+    fn check(&self, found: &Sha256) -> Result<(), OpError> {
+        if *found == self.digest.0 {
+            return Ok(());
+        }
+        let message = format!("{}: it changed while it was read", self.name);
+        Err(OpError::failed_text(message))
+    }
+}
+
 /// The uncompressed tar of `file`; none if it is no archive.
-pub(crate) fn tar_of(
-    world: &World,
-    file: &File<'_>,
-    limits: Limits,
-) -> Result<Option<BlobDigest>, OpError> {
+pub(crate) fn tar_of(world: &World, file: &File<'_>) -> Result<Option<BlobDigest>, OpError> {
     let name = file.digest.hex();
     let kept = world.store.reference(ARCHIVES, &name)?;
     if let Some(kept) = kept.and_then(|text| String::from_utf8(text).ok()) {
@@ -78,8 +71,13 @@ pub(crate) fn tar_of(
         }
     }
     let tar = if looks_like_one((file.open)()?) {
-        Some(unpack(world, file, limits)?)
+        Some(unpack(world, file)?)
     } else {
+        // What was looked at may be another file by now: then nothing is known of this one.
+        let mut reader = HashingReader::new((file.open)()?);
+        io::copy(&mut reader, &mut io::sink())
+            .map_err(|error| OpError::failed_text(format!("{}: {error}", file.name)))?;
+        file.check(&reader.finish().0)?;
         None
     };
     let text = tar.map_or_else(|| "no".to_owned(), |tar| tar.hex());
@@ -98,94 +96,75 @@ fn looks_like_one(reader: Box<dyn Read>) -> bool {
 }
 
 /// Decompresses an archive into the store.
-fn unpack(world: &World, file: &File<'_>, limits: Limits) -> Result<BlobDigest, OpError> {
-    let failed = |error: &io::Error| OpError::failed_text(format!("{}: {error}", file.name));
-    let counted = Counted {
-        inner: (file.open)()?,
-        hasher: Hasher::new(),
-        bytes: 0,
+fn unpack(world: &World, file: &File<'_>) -> Result<BlobDigest, OpError> {
+    let failed = |error: io::Error| {
+        let failed = OpError::failed_text(format!("{}: {error}", file.name));
+        match Bomb::of(&error) {
+            Some(_) => {
+                failed.hint("unpack it in a RUN, where limits hold, if it is what it should be")
+            }
+            None => failed,
+        }
     };
-    let counted = std::cell::RefCell::new(counted);
-    let shared = Shared(&counted);
+    let hashed = RefCell::new(HashingReader::new((file.open)()?));
+    let guard = Guard::new(Ratio::ARCHIVE);
     let mut writer = world.store.blob_writer()?;
-    let mut written = 0_u64;
     {
-        let mut tar = tbuild_fetch::decompress(BufReader::with_capacity(1 << 16, shared))
-            .map_err(|error| failed(&error))?;
+        let packed = BufReader::with_capacity(1 << 16, guard.packed(Shared(&hashed)));
+        let tar = tbuild_fetch::decompress(packed).map_err(failed)?;
+        let mut tar = guard.unpacked(tar);
         let mut buffer = vec![0; 1 << 17];
         loop {
             let count = match tar.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(&error)),
+                Err(error) => return Err(failed(error)),
             };
-            written += count as u64;
-            let packed = counted.borrow().bytes;
-            if written > limits.bytes && written / limits.ratio > packed {
-                return Err(OpError::failed_text(format!(
-                    "{}: it unpacks to more than {} times its size: it may be made to fill the disk",
-                    file.name, limits.ratio
-                ))
-                .hint("unpack it in a RUN, where limits hold, if it is what it should be"));
-            }
             writer
                 .write_all(&buffer[..count])
                 .map_err(|error| OpError::internal(&error))?;
         }
     }
     // What follows the compressed stream belongs to the file as well.
-    io::copy(&mut Shared(&counted), &mut io::sink()).map_err(|error| failed(&error))?;
-    let Counted { hasher, .. } = counted.into_inner();
-    if hasher.finish() != file.digest.0 {
-        return Err(OpError::failed_text(format!(
-            "{}: it changed while it was read",
-            file.name
-        )));
-    }
+    io::copy(&mut Shared(&hashed), &mut io::sink()).map_err(failed)?;
+    let (digest, _) = hashed.into_inner().finish();
+    file.check(&digest)?;
     let (tar, _) = writer.commit(None)?;
     Ok(tar)
 }
 
-struct Counted {
-    inner: Box<dyn Read>,
-    hasher: Hasher,
-    bytes: u64,
-}
+/// The file below the decompressor, which is needed again when that is done.
+struct Shared<'a, R>(&'a RefCell<R>);
 
-/// The file below the decompressor, whose progress is looked at from outside.
-struct Shared<'a>(&'a std::cell::RefCell<Counted>);
-
-impl Read for Shared<'_> {
+impl<R: Read> Read for Shared<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut counted = self.0.borrow_mut();
-        let count = counted.inner.read(buffer)?;
-        counted.hasher.update(&buffer[..count]);
-        counted.bytes += count as u64;
-        Ok(count)
+        self.0.borrow_mut().read(buffer)
     }
 }
 
 /// Reads the members of an uncompressed tar of the store.
-pub(crate) fn read(
-    world: &World,
-    name: &str,
-    tar: BlobDigest,
-    limits: Limits,
-) -> Result<Archive, OpError> {
+pub(crate) fn read(world: &World, name: &str, tar: BlobDigest) -> Result<Archive, OpError> {
     let blob = world.store.open_blob(&tar)?;
     let blob = blob.ok_or_else(|| OpError::Internal {
         message: format!("the archive {tar} is not in the store"),
     })?;
     let mut members = Vec::new();
     let mut buffer = vec![0; 1 << 17];
-    let failed = |error: LayerError| OpError::failed_text(format!("{name}: {error}"));
+    let failed = |error: LayerError| match &error {
+        LayerError::Read(source) => OpError::failed_text(format!("{name}: {source}")),
+        LayerError::Malformed(why) => OpError::failed_text(format!("{name}: {why}")),
+        LayerError::Members(most) => {
+            let message = format!(
+                "{name}: it holds more than {most} files, which is the most that ADD unpacks"
+            );
+            OpError::failed_text(message).hint("unpack it in a RUN, or add it in parts")
+        }
+        _ => OpError::failed_text(format!("{name}: {error}")),
+    };
     read_archive(BufReader::with_capacity(1 << 20, blob), |member| {
-        if members.len() == limits.members {
-            return Err(LayerError::Malformed(format!(
-                "it holds more than {} files",
-                limits.members
-            )));
+        if members.len() == MEMBERS {
+            return Err(LayerError::Members(MEMBERS as u64));
         }
         let mut entry = member.entry;
         if let Node::File { size, digest } = &mut entry.node {

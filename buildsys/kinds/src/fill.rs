@@ -10,7 +10,7 @@ use tbuild_dockerfile::PathSource;
 use tbuild_realise::OpError;
 use tbuild_tree::{Entry, Node, Tree, TreePath};
 
-use crate::archive::{self, LIMITS};
+use crate::archive;
 use crate::content::{Origin, open, origin, origin_in_layers};
 use crate::copy::{Copy, From, Part, Prepared};
 use crate::kept::Question;
@@ -154,7 +154,7 @@ pub(crate) fn fill(
                         Some((tar, name)) => {
                             let name = name.to_string();
                             let name = name.trim_start_matches('/');
-                            paste.unpack(&archive::read(world, name, tar, LIMITS)?, below)?;
+                            paste.unpack(&archive::read(world, name, tar)?, below)?;
                         }
                     }
                 }
@@ -168,12 +168,9 @@ pub(crate) fn fill(
                     digest: *digest,
                     open: &open,
                 };
-                let tar = copy
-                    .unpack
-                    .urls
-                    .then(|| archive::tar_of(world, &file, LIMITS));
+                let tar = copy.unpack.urls.then(|| archive::tar_of(world, &file));
                 if let Some(tar) = tar.transpose()?.flatten() {
-                    paste.unpack(&archive::read(world, name, tar, LIMITS)?, below)?;
+                    paste.unpack(&archive::read(world, name, tar)?, below)?;
                 } else {
                     let content = Content::Blob(*digest, 0);
                     let name = TreePath::clean(name.as_bytes());
@@ -232,7 +229,7 @@ fn tar_of(world: &World, copy: &Copy, entry: &Entry) -> Result<Option<BlobDigest
         digest: BlobDigest(*digest),
         open: &open,
     };
-    archive::tar_of(world, &file, LIMITS)
+    archive::tar_of(world, &file)
 }
 
 /// Where the bytes of what is written in `tree` are on this machine.

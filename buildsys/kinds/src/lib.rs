@@ -38,6 +38,7 @@ mod run;
 mod seed;
 mod select;
 mod settings;
+mod small;
 mod source;
 mod ssh;
 mod stage;
@@ -61,6 +62,7 @@ pub use recipe::{Nodes, Show};
 pub use relocate::{Reading, Relocation};
 pub use seed::{seed_blobs, seed_record};
 pub use settings::{Secret, StepSettings};
+pub use small::dockerfile;
 pub use value::{
     ChartValue, FileValue, ImageValue, LayerRef, Place, PushValue, ReleaseValue, StateValue,
     TreeValue,

@@ -280,7 +280,7 @@ impl<'a> Pipeline<'a> {
                 ))
             })?;
         let path = self.world.resolve(Path::new(&file));
-        let text = std::fs::read_to_string(&path)
+        let text = crate::small::dockerfile(&path, true)
             .map_err(|error| OpError::usage(format!("cannot read {}: {error}", path.display())))?;
         self.reads.push(Reading::file(&path));
         let is_template = Path::new(&file).extension().is_some_and(|end| end == "hbs");

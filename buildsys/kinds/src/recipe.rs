@@ -16,6 +16,7 @@ use crate::World;
 use crate::base::Scratch;
 use crate::image::Image;
 use crate::outlook::{Configs, Outlook};
+use crate::small::{IGNORE, read_inside};
 use crate::stage::StageStart;
 use crate::step::{Mounted, Step};
 
@@ -61,6 +62,9 @@ pub(crate) trait Names {
     /// Findings about the Dockerfile that do not keep it from being built, rendered.
     fn warn(&mut self, warnings: Vec<String>);
 }
+
+/// The most findings that a build shows.
+const MOST_SHOWN: usize = 100;
 
 /// Shows a finding about a Dockerfile as an error of the user's.
 pub type Show = Arc<dyn Fn(&str, &str, &Diagnostic) -> String + Send + Sync>;
@@ -160,7 +164,12 @@ impl Recipe {
     ) -> Result<NodeId, OpError> {
         let rendered = |findings: &[Diagnostic]| -> Vec<String> {
             let one = |finding| show(&self.file, &self.text, finding);
-            findings.iter().map(one).collect()
+            let mut shown: Vec<String> = findings.iter().take(MOST_SHOWN).map(one).collect();
+            if findings.len() > MOST_SHOWN {
+                let more = findings.len() - MOST_SHOWN;
+                shown.push(format!("and {more} more like it: --check shows them all"));
+            }
+            shown
         };
         let shown = |findings: Vec<Diagnostic>| OpError::usage(rendered(&findings).join("\n"));
         let (plan, configs) = self.plan(graph, names, false, &shown)?;
@@ -343,9 +352,7 @@ fn takes_files(kind: &ast::Kind) -> bool {
 /// What a build context leaves out, as far as it can be read: what is wrong with the file is told by the node
 /// that looks at the context.
 pub(crate) fn ignored(files: &[PathBuf]) -> IgnoreRules {
-    let text = files
-        .iter()
-        .find_map(|file| std::fs::read_to_string(file).ok());
+    let text = files.iter().find_map(|file| read_inside(file, IGNORE).ok());
     text.and_then(|text| IgnoreRules::parse(&text).ok())
         .unwrap_or_default()
 }

@@ -11,6 +11,7 @@ use tbuild_store_local::{Verdict, scan};
 use tbuild_tree::TreePath;
 
 use crate::filter::{Filter, rules};
+use crate::small::{IGNORE, read_inside};
 use crate::world::blocking;
 use crate::{Place, TreeValue, World};
 
@@ -43,9 +44,18 @@ impl Folder {
         })?;
         let mut text = String::new();
         for file in ignore {
-            if let Ok(found) = std::fs::read_to_string(file) {
-                text = found;
-                break;
+            match read_inside(file, IGNORE) {
+                Ok(found) => {
+                    text = found;
+                    break;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let file = file.display();
+                    return Err(OpError::usage(format!(
+                        "{what}: cannot read {file}: {error}"
+                    )));
+                }
             }
         }
         let ignored = IgnoreRules::parse(&text).map_err(|findings| {

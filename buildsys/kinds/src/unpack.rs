@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use tbuild_realise::OpError;
+use tbuild_store_local::means_else;
 use tbuild_tree::{Entry, Node, SOURCE_DATE_EPOCH, TreePath};
 
 use crate::archive::{Archive, Member};
@@ -99,6 +100,9 @@ impl Paste<'_> {
                 Err("it stands for the root and is no folder".to_owned())
             };
         };
+        if let Some(why) = means_else(entry) {
+            return Err(format!("it {why}"));
+        }
         let folder = self.folder_for(&entry.path.parent().unwrap_or_default(), below)?;
         let target = folder.join(name);
         let mut written = Written {

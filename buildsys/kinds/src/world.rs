@@ -148,8 +148,14 @@ impl World {
                 .ok_or_else(|| OpError::Internal {
                     message: format!("layer {diff_id} is not in the store"),
                 })?;
-            let index = tbuild_oci::index_layer(std::io::BufReader::with_capacity(1 << 20, reader))
-                .map_err(|error| OpError::internal(&error))?;
+            let reader = std::io::BufReader::with_capacity(1 << 20, reader);
+            let index = tbuild_oci::index_layer(reader).map_err(|error| {
+                if error.is_malformed() {
+                    OpError::failed(&error)
+                } else {
+                    OpError::internal(&error)
+                }
+            })?;
             self.store
                 .set_reference(INDEX, &name, Some(&index.encode()))?;
             index

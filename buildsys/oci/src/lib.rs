@@ -8,6 +8,7 @@ mod config;
 mod gzip;
 mod header;
 mod index;
+mod limits;
 mod manifest;
 mod read;
 mod reference;
@@ -18,6 +19,7 @@ pub use archive::{ArchiveFile, Opener, PlainLayer, docker_archive, oci_layout, w
 pub use config::{Empty, Extra, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};
 pub use gzip::{COMPRESSOR_ID, Chunker, compress, compress_chunk, decompress};
 pub use index::{IndexError, LayerIndex};
+pub use limits::{Bomb, Guard, MAX_MEMBERS, MAX_TEXT, Packed, Ratio, Unpacked};
 pub use manifest::{Descriptor, Index, Manifest, Platform, media_type};
 pub use read::{Member, index_layer, is_archive, read_archive, read_layer};
 pub use reference::{Reference, ReferenceError};

@@ -8,6 +8,7 @@ use tbuild_digest::{Hasher, Sha256};
 use tbuild_tree::{Entry, Node, Tree, TreePath};
 
 use crate::index::LayerIndex;
+use crate::limits::{MAX_LINK, MAX_NAME, Most, bytes_of};
 use crate::tar;
 use crate::write::{LayerError, MAX_PATH, OPAQUE, WHITEOUT};
 
@@ -33,7 +34,7 @@ pub fn read_layer<E: From<LayerError>>(
     reader: impl Read,
     visit: impl FnMut(Member<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    walk(reader, true, visit)
+    walk(reader, true, Most::default(), visit)
 }
 
 /// The same for an archive that is no layer: names that mean something in layers mean nothing, and second names
@@ -42,7 +43,7 @@ pub fn read_archive<E: From<LayerError>>(
     reader: impl Read,
     visit: impl FnMut(Member<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    walk(reader, false, visit)
+    walk(reader, false, Most::default(), visit)
 }
 
 /// Whether the first member of a tar can be read.
@@ -54,17 +55,27 @@ pub fn is_archive(reader: impl Read) -> bool {
     matches!(members.next(), Some(Ok(_)))
 }
 
-fn walk<E: From<LayerError>>(
+pub(crate) fn walk<E: From<LayerError>>(
     reader: impl Read,
     layer: bool,
+    most: Most,
     mut visit: impl FnMut(Member<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut archive = tar::Archive::new(reader);
     let read = |error: io::Error| E::from(LayerError::Read(error));
+    let (mut members, mut text) = (0, 0);
     for member in archive.entries().map_err(read)? {
         let mut member = member.map_err(read)?;
+        members += 1;
+        if members > most.members {
+            return Err(LayerError::Members(most.members).into());
+        }
         let offset = member.raw_file_position();
         if let Some((entry, marker)) = entry_of(&mut member, layer)? {
+            text += bytes_of(&entry);
+            if text > most.text {
+                return Err(LayerError::Text(most.text).into());
+            }
             visit(Member {
                 entry,
                 marker,
@@ -76,6 +87,33 @@ fn walk<E: From<LayerError>>(
     Ok(())
 }
 
+/// Refuses names that no file can have: what is written with them could never be unpacked.
+fn check_name(path: &TreePath, layer: bool) -> Result<(), LayerError> {
+    if path.as_bytes().len() > MAX_PATH {
+        let length = path.as_bytes().len();
+        return Err(LayerError::Malformed(format!(
+            "a path of {length} bytes is longer than the {MAX_PATH} that a layer may hold"
+        )));
+    }
+    if path.as_bytes().contains(&0) {
+        return Err(LayerError::Malformed(format!(
+            "{path:?}: its name has a zero byte"
+        )));
+    }
+    // What marks a file as removed is no file itself.
+    let length = |name: &[u8]| match name.strip_prefix(WHITEOUT) {
+        Some(gone) if layer => gone.len(),
+        _ => name.len(),
+    };
+    if let Some(long) = path.components().find(|name| length(name) > MAX_NAME) {
+        return Err(LayerError::Malformed(format!(
+            "a name of {} bytes is longer than the {MAX_NAME} that a file's may have",
+            long.len()
+        )));
+    }
+    Ok(())
+}
+
 /// The entry of a member, and whether it is an opaque marker; none for what stands for nothing.
 fn entry_of<R: Read>(
     member: &mut tar::Entry<'_, R>,
@@ -83,12 +121,7 @@ fn entry_of<R: Read>(
 ) -> Result<Option<(Entry, bool)>, LayerError> {
     let malformed = |what: &str, path: &TreePath| LayerError::Malformed(format!("{path}: {what}"));
     let path = TreePath::clean(&member.path_bytes());
-    if path.as_bytes().len() > MAX_PATH {
-        let length = path.as_bytes().len();
-        return Err(LayerError::Malformed(format!(
-            "a path of {length} bytes is longer than the {MAX_PATH} that a layer may hold"
-        )));
-    }
+    check_name(&path, layer)?;
     let header = member.header();
     let kind = header.entry_type();
     let number = |value: io::Result<u64>, what: &str| {
@@ -131,8 +164,12 @@ fn entry_of<R: Read>(
     }
     let link = member.link_name_bytes().map(std::borrow::Cow::into_owned);
     let link = || {
-        link.clone()
-            .ok_or_else(|| malformed("a link without a target", &path))
+        let link = link.clone().filter(|link| !link.is_empty());
+        let link = link.ok_or_else(|| malformed("a link without a target", &path))?;
+        if link.contains(&0) {
+            return Err(malformed("its target has a zero byte", &path));
+        }
+        Ok(link)
     };
     entry.node = match kind {
         tar::EntryType::Directory => Node::Directory,
@@ -140,7 +177,14 @@ fn entry_of<R: Read>(
             size,
             digest: UNKNOWN,
         },
-        tar::EntryType::Symlink => Node::Symlink { target: link()? },
+        tar::EntryType::Symlink => {
+            let target = link()?;
+            if target.len() > MAX_LINK {
+                let why = format!("its target is longer than {MAX_LINK} bytes");
+                return Err(malformed(&why, &path));
+            }
+            Node::Symlink { target }
+        }
         tar::EntryType::Link => Node::Hardlink {
             target: TreePath::clean(&link()?),
         },
@@ -271,24 +315,45 @@ fn settle_links(
     links: &[(TreePath, TreePath)],
 ) -> Result<(), LayerError> {
     let mut groups: BTreeMap<TreePath, Vec<TreePath>> = BTreeMap::new();
+    // Where a link leads in the end, by link: links to links would else be followed over and over.
+    let mut ends: BTreeMap<&TreePath, TreePath> = BTreeMap::new();
     for (path, target) in links {
-        let mut first = target.clone();
-        for _ in 0..links.len() {
-            match members.get(&first).map(|(entry, _)| &entry.node) {
-                Some(Node::Hardlink { target }) => first = target.clone(),
-                _ => break,
+        let mut way = Vec::new();
+        let mut at = target;
+        let end = loop {
+            if let Some(end) = ends.get(at) {
+                break end.clone();
             }
+            match members.get_key_value(at) {
+                Some((_, (entry, _))) if matches!(entry.node, Node::File { .. }) => {
+                    break at.clone();
+                }
+                Some((
+                    name,
+                    (
+                        Entry {
+                            node: Node::Hardlink { target },
+                            ..
+                        },
+                        _,
+                    ),
+                )) if way.len() <= links.len() => {
+                    way.push(name);
+                    at = target;
+                }
+                _ => {
+                    return Err(LayerError::Malformed(format!(
+                        "{path}: it links to {target}, which is no file of the layer"
+                    )));
+                }
+            }
+        };
+        for name in way {
+            ends.insert(name, end.clone());
         }
-        if !matches!(
-            members.get(&first).map(|(entry, _)| &entry.node),
-            Some(Node::File { .. })
-        ) {
-            return Err(LayerError::Malformed(format!(
-                "{path}: it links to {target}, which is no file of the layer"
-            )));
-        }
-        groups.entry(first).or_default().push(path.clone());
+        groups.entry(end).or_default().push(path.clone());
     }
+    drop(ends);
     for (file, mut names) in groups {
         names.push(file.clone());
         names.sort();

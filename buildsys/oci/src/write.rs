@@ -13,6 +13,7 @@ use tbuild_tree::{Entry, Node, Tree, TreePath};
 
 use crate::header::{BLOCK, Header, pad};
 use crate::index::LayerIndex;
+use crate::limits::{MAX_MEMBERS, MAX_TEXT, bytes_of};
 
 /// What a whiteout's name begins with.
 pub(crate) const WHITEOUT: &[u8] = b".wh.";
@@ -53,9 +54,32 @@ pub enum LayerError {
     /// The archive could not be read.
     #[error("cannot read the layer")]
     Read(#[source] io::Error),
+    /// There are too many files.
+    #[error("it holds more than {0} files, which is the most that a layer may hold")]
+    Members(u64),
+    /// Names and attributes are too long.
+    #[error(
+        "its names, links and extended attributes come to more than {} MiB, which is the most that a layer may hold",
+        .0 >> 20
+    )]
+    Text(u64),
     /// The archive is no layer.
     #[error("the layer is malformed: {0}")]
     Malformed(String),
+}
+
+impl LayerError {
+    /// Whether what was read is to blame, and not the reading of it.
+    pub fn is_malformed(&self) -> bool {
+        match self {
+            Self::Read(error) => matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+            ),
+            Self::Malformed(_) | Self::Members(_) | Self::Text(_) | Self::Reserved(_) => true,
+            Self::Content { .. } | Self::Changed(_) | Self::Write(_) => false,
+        }
+    }
 }
 
 /// Writes the canonical layer of `tree`, and says where each file's content went.
@@ -71,6 +95,13 @@ pub fn write_layer(
         buffer: vec![0; 1 << 18],
     };
     let entries = tree.entries();
+    // What is written has to be read again.
+    if entries.len() as u64 > MAX_MEMBERS / 2 {
+        return Err(LayerError::Members(MAX_MEMBERS / 2));
+    }
+    if entries.iter().map(bytes_of).sum::<u64>() > MAX_TEXT {
+        return Err(LayerError::Text(MAX_TEXT));
+    }
     let mut offsets = vec![None; entries.len()];
     // In tree order a whiteout stands among its siblings; readers that apply as they read want it first.
     let mut whiteouts: HashMap<&[u8], Vec<&Entry>> = HashMap::new();

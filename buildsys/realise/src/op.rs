@@ -175,6 +175,7 @@ impl From<tbuild_store::StoreError> for OpError {
     fn from(error: tbuild_store::StoreError) -> Self {
         match error {
             tbuild_store::StoreError::Lacking { .. } => Self::unreachable(&error),
+            tbuild_store::StoreError::Content { .. } => Self::failed(&error),
             error => Self::internal(&error),
         }
     }

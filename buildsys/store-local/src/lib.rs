@@ -32,4 +32,4 @@ pub use layout::{MEMORY, VERSION, needs_memory};
 pub use remove::remove_tree;
 pub use scan::{Filter, Scan, ScanError, ScanStats, Verdict, scan};
 pub use store::{Durability, LocalStore};
-pub use unpack::{UnpackError, unpack_layer};
+pub use unpack::{UnpackError, means_else, unpack_layer};

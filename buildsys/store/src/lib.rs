@@ -128,6 +128,15 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// What is to be unpacked asks for what cannot be: it is to blame, not this machine.
+    #[error("cannot {what}")]
+    Content {
+        /// What was tried, on what.
+        what: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// A blob's bytes are not those of its name.
     #[error("blob {0} is corrupt")]
     Corrupt(BlobDigest),

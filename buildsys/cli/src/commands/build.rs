@@ -148,7 +148,7 @@ impl Arguments {
             .file
             .as_ref()
             .map_or_else(|| context.join("Dockerfile"), |file| start.join(file));
-        let text = std::fs::read_to_string(&file)
+        let text = tbuild_kinds::dockerfile(&file, self.file.is_some())
             .map_err(|error| CliError::usage(format!("cannot read {}: {error}", file.display())))?;
         let platform = match &self.platform {
             Some(platform) => Platform::parse(platform).ok_or_else(|| {

@@ -152,3 +152,31 @@ fn quotes_mean_nothing_in_heredocs() {
     let text = |word: &str| expand_heredoc(word, get).expect("expands").text;
     assert_eq!(text("it's \"$PWD\"\n\\$PWD\n"), "it's \"/home\"\n$PWD\n");
 }
+
+#[test]
+fn few_bytes_do_not_become_very_many() {
+    let value = "a".repeat(200_000);
+    let get = |name: &str| (name == "BIG").then(|| value.clone());
+    let run = |word: &str| expand(word, '\\', get).map(|expansion| expansion.text.len());
+    assert_eq!(run("$BIG$BIG$BIG$BIG$BIG"), Ok(1_000_000));
+    for word in [
+        "$BIG$BIG$BIG$BIG$BIG$BIG",
+        "\"$BIG$BIG$BIG\"x${NONE:-$BIG$BIG$BIG}",
+        "${BIG//a/aaaaaa}",
+        "${BIG//a/$BIG}",
+    ] {
+        assert_eq!(run(word), Err(ExpandError::Long), "{word}");
+    }
+    let heredoc = expand_heredoc(&"$BIG".repeat(6), get);
+    assert_eq!(heredoc, Err(ExpandError::Long));
+    // A pattern that is held against each character.
+    let stars = "*a".repeat(1000);
+    for word in [
+        format!("${{BIG##{stars}b}}"),
+        format!("${{BIG%{stars}b}}"),
+        format!("${{BIG/{stars}b/x}}"),
+    ] {
+        let name = "BIG".to_owned();
+        assert_eq!(run(&word), Err(ExpandError::Work { name }));
+    }
+}

@@ -291,3 +291,25 @@ fn what_the_base_decides_is_checked_here() {
         ["WorkdirRelativePath"]
     );
 }
+
+#[test]
+fn a_stage_has_variables_of_so_many_bytes() {
+    let value = "a".repeat(1_000_000);
+    let text = format!("FROM x\nENV A={value}\n{}", "LABEL l=$A\n".repeat(100));
+    let (steps, _) = resolve(&text, &[]);
+    let failed = steps.iter().position(Result::is_err).expect("too much");
+    assert_eq!(failed, 68, "64 MiB, and the step that sets them");
+    let error = steps[failed].as_ref().expect_err("too much");
+    assert!(error.message.contains("more than 64 MiB"), "{error:?}");
+}
+
+#[test]
+fn a_stage_has_so_many_instructions() {
+    let lowered = |count: usize| {
+        let text = format!("FROM x\n{}", "ENV A=1\n".repeat(count));
+        lower(&parse(&text).expect("parses"), &LowerOptions::default())
+    };
+    lowered(2000).expect("few enough");
+    let errors = lowered(2001).expect_err("too many");
+    assert_eq!(errors[0].code, "TooManySteps");
+}

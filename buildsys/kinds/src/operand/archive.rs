@@ -9,7 +9,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tbuild_compare::Layer;
 use tbuild_digest::{BlobDigest, DiffId};
-use tbuild_oci::{Descriptor, ImageConfig, Index, Manifest, Platform, decompress, media_type};
+use tbuild_oci::{
+    Bomb, Descriptor, Guard, ImageConfig, Index, Manifest, Platform, Ratio, decompress, media_type,
+};
 use tbuild_realise::OpError;
 use tbuild_store::Store as _;
 
@@ -85,8 +87,12 @@ fn keep(
 ) -> Result<DiffId, OpError> {
     let failed = |error: io::Error| OpError::usage(format!("cannot read {name}: {error}"));
     let mut writer = world.store.blob_writer()?;
-    let mut reader = decompress(reader).map_err(failed)?;
-    io::copy(&mut reader, &mut writer).map_err(failed)?;
+    let guard = Guard::new(Ratio::LAYER);
+    let reader = decompress(guard.packed(reader)).map_err(failed)?;
+    io::copy(&mut guard.unpacked(reader), &mut writer).map_err(|error| {
+        let hint = Bomb::of(&error).map(|_| Bomb::LAYER_HINT);
+        hint.into_iter().fold(failed(error), OpError::hint)
+    })?;
     let expected = expected.map(|digest| digest.as_uncompressed_blob());
     let (digest, _) = writer
         .commit(expected.as_ref())

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use tbuild_oci::{LayerError, Member, decompress, read_layer};
+use tbuild_oci::{Guard, LayerError, Member, Ratio, decompress, read_layer};
 use tbuild_tree::{Node, TreePath};
 
 /// How many links to other members are followed.
@@ -63,11 +63,13 @@ impl Container {
     pub(super) fn file(&self, path: &str) -> io::Result<Option<Box<dyn Read + Send>>> {
         let mut path = TreePath::clean(path.as_bytes());
         match self {
-            Self::Folder(folder) => match File::open(crate::content::in_folder(folder, &path)) {
-                Ok(file) => Ok(Some(Box::new(file))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(error),
-            },
+            Self::Folder(folder) => {
+                match crate::small::open(&crate::content::in_folder(folder, &path)) {
+                    Ok(file) => Ok(Some(Box::new(file))),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
             Self::Tar { file, members } => {
                 for _ in 0..LINKS {
                     match members.get(&path) {
@@ -129,7 +131,9 @@ fn plain(mut file: File) -> io::Result<File> {
         return Ok(file);
     }
     let mut unpacked = tempfile::tempfile()?;
-    io::copy(&mut decompress(file)?, &mut unpacked)?;
+    let guard = Guard::new(Ratio::LAYER);
+    let reader = decompress(guard.packed(file))?;
+    io::copy(&mut guard.unpacked(reader), &mut unpacked)?;
     unpacked.rewind()?;
     Ok(unpacked)
 }

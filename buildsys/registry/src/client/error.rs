@@ -106,6 +106,14 @@ pub enum RegistryError {
         /// Bytes.
         limit: u64,
     },
+    /// A layer that unpacks to far more than it is.
+    #[error("layer {layer}: {bomb}")]
+    Bomb {
+        /// Its diff ID.
+        layer: String,
+        /// What is too much.
+        bomb: tbuild_oci::Bomb,
+    },
     /// A manifest, index or config that is no image's.
     #[error("{reference} is no image that can be used: {why}")]
     NotAnImage {
@@ -181,6 +189,7 @@ impl RegistryError {
                     "check Docker's config.json and the credential helper that it names".to_owned(),
                 ]
             }
+            Self::Bomb { .. } => vec![tbuild_oci::Bomb::LAYER_HINT.to_owned()],
             Self::Status { status: 429, .. } => {
                 vec!["the registry limits requests; log in, or try again later".to_owned()]
             }

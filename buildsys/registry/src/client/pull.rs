@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tbuild_digest::DiffId;
-use tbuild_oci::{Descriptor, ImageConfig, Index, Manifest, Platform, Reference, media_type};
+use tbuild_oci::{
+    Bomb, Descriptor, Guard, ImageConfig, Index, Manifest, Platform, Ratio, Reference, media_type,
+};
 use tbuild_store::{Store, StoreError};
 
 use super::body::{Counter, Progress};
@@ -257,7 +259,9 @@ impl RegistryClient {
             .into_iter()
             .filter(|(diff_id, _)| !sizes.contains_key(diff_id))
             .collect();
-        let total = missing.iter().map(|(_, descriptor)| descriptor.size).sum();
+        // Only shown: sizes may be anything.
+        let sizes_said = missing.iter().map(|(_, descriptor)| descriptor.size);
+        let total = sizes_said.fold(0, u64::saturating_add);
         let counter = &Counter::new(total, Arc::clone(&options.progress));
         let fetched: Vec<(DiffId, u64)> = stream::iter(missing)
             .map(|(diff_id, descriptor)| async move {
@@ -274,7 +278,7 @@ impl RegistryClient {
             .try_collect()
             .await?;
         sizes.extend(fetched);
-        let all: u64 = sizes.values().sum();
+        let all = sizes.values().copied().fold(0, u64::saturating_add);
         if all > options.limit {
             return Err(RegistryError::TooLarge {
                 what: repository.to_string(),
@@ -300,7 +304,9 @@ fn unpack(
     let what = || format!("unpack layer {diff_id}");
     let local = |source: io::Error| RegistryError::local(what(), source);
     let mut writer = store.blob_writer()?;
-    let mut reader = tbuild_oci::decompress(&mut body).map_err(local)?;
+    let guard = Guard::new(Ratio::LAYER);
+    let reader = tbuild_oci::decompress(guard.packed(&mut body)).map_err(local)?;
+    let mut reader = guard.unpacked(reader);
     let mut buffer = vec![0; PIECE];
     let mut size = 0;
     loop {
@@ -308,7 +314,15 @@ fn unpack(
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(local(error)),
+            Err(error) => {
+                return Err(match Bomb::of(&error) {
+                    Some(bomb) => RegistryError::Bomb {
+                        layer: diff_id.to_string(),
+                        bomb,
+                    },
+                    None => local(error),
+                });
+            }
         };
         size += count as u64;
         if size > limit {

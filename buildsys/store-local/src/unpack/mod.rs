@@ -294,22 +294,20 @@ impl Unpacker {
     }
 }
 
-/// Refuses what would mean something else to overlayfs.
-fn check(entry: &Entry) -> Result<(), UnpackError> {
+/// Why an entry would mean something else to overlayfs, if it would.
+pub fn means_else(entry: &Entry) -> Option<&'static str> {
     if entry.node == (Node::CharDevice { major: 0, minor: 0 }) {
-        return Err(refused(
-            &entry.path,
-            "is a device 0:0, which overlayfs takes for a removed file",
-        ));
+        return Some("is a device 0:0, which overlayfs takes for a removed file");
     }
     let overlay = |name: &Vec<u8>| OVERLAY.iter().any(|prefix| name.starts_with(prefix));
     if entry.xattrs.keys().any(overlay) {
-        return Err(refused(
-            &entry.path,
-            "carries extended attributes that are overlayfs's own",
-        ));
+        return Some("carries extended attributes that are overlayfs's own");
     }
-    Ok(())
+    None
+}
+
+fn check(entry: &Entry) -> Result<(), UnpackError> {
+    means_else(entry).map_or(Ok(()), |why| Err(refused(&entry.path, why)))
 }
 
 fn set_xattrs(file: BorrowedFd<'_>, entry: &Entry) -> Result<(), UnpackError> {
@@ -344,11 +342,41 @@ fn times(mtime: i64) -> Timestamps {
     }
 }
 
+/// Whether it is the layer's own fault: links to what is not there, folders below files, names that cannot be.
+fn is_to_blame(error: &UnpackError) -> bool {
+    match error {
+        UnpackError::Refused { .. } => true,
+        UnpackError::Layer(error) => error.is_malformed(),
+        UnpackError::Io { source, .. } => matches!(
+            Errno::from_io_error(source),
+            Some(
+                Errno::NOENT
+                    | Errno::NOTDIR
+                    | Errno::ISDIR
+                    | Errno::EXIST
+                    | Errno::LOOP
+                    | Errno::INVAL
+                    | Errno::NAMETOOLONG
+                    | Errno::PERM
+                    | Errno::MLINK
+                    | Errno::RANGE
+                    | Errno::TOOBIG
+                    | Errno::NOTSUP
+            )
+        ),
+        UnpackError::Owner { .. } | UnpackError::Device { .. } => false,
+    }
+}
+
 /// Why a layer of the store could not be unpacked.
 fn unpack_failed(diff_id: &DiffId, error: UnpackError) -> StoreError {
     let what = format!("unpack layer {diff_id}");
     match error {
         UnpackError::Owner { .. } | UnpackError::Device { .. } => StoreError::Lacking {
+            what,
+            source: io::Error::other(error),
+        },
+        error if is_to_blame(&error) => StoreError::Content {
             what,
             source: io::Error::other(error),
         },

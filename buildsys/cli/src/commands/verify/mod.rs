@@ -110,7 +110,7 @@ impl Arguments {
             .file
             .as_ref()
             .map_or_else(|| context.join("Dockerfile"), |file| start.join(file));
-        let text = std::fs::read_to_string(&file)
+        let text = tbuild_kinds::dockerfile(&file, self.file.is_some())
             .map_err(|error| CliError::usage(format!("cannot read {}: {error}", file.display())))?;
         let arg = |text: &String| match text.split_once('=') {
             Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
