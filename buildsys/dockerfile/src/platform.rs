@@ -7,7 +7,7 @@ use crate::ast::Dockerfile;
 use crate::lower::stage_names;
 
 /// A platform as `os/architecture[/variant]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Platform {
     /// `linux`.
     pub os: String,
@@ -67,6 +67,11 @@ impl Platform {
             }
             _ => None,
         }
+    }
+
+    /// It as one word with `between` in place of its slashes: `linux-arm-v7`, `linux_arm64`.
+    pub fn joined(&self, between: &str) -> String {
+        self.to_string().replace('/', between)
     }
 }
 

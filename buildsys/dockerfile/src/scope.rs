@@ -112,6 +112,16 @@ impl Scope {
         }
     }
 
+    /// The same where `self` may be of a build for another platform: what `plan` says of global ARGs counts from
+    /// here on.
+    #[must_use]
+    pub fn child_in(&self, plan: &Plan) -> Self {
+        Self {
+            globals: plan.globals.clone(),
+            ..self.child()
+        }
+    }
+
     /// Warnings since the last call.
     pub fn take_warnings(&mut self) -> Vec<Diagnostic> {
         std::mem::take(&mut self.warnings)

@@ -10,9 +10,9 @@ use tbuild_oci::ImageConfig;
 use tbuild_realise::OpError;
 
 use crate::filter::Filter;
-use crate::recipe::{Names, Nodes, Recipe, Show, defect, ignore_files, ignored};
+use crate::recipe::{Names, Nodes, Recipe, Show, Wanted, defect, ignore_files, ignored};
 use crate::source::Folder;
-use crate::{World, pipeline};
+use crate::{World, pipeline, platforms};
 
 /// One build.
 #[derive(Debug, Clone, Default)]
@@ -31,13 +31,13 @@ pub struct Build {
     pub contexts: BTreeMap<String, PathBuf>,
     /// `--label`.
     pub labels: Vec<(String, String)>,
-    /// `--platform`.
-    pub platform: Platform,
+    /// `--platform`; this machine's if none.
+    pub platforms: Vec<Platform>,
     /// `--no-cache`.
     pub no_cache: bool,
 }
 
-/// Adds the build's nodes; its image is called `image:build`.
+/// Adds the build's nodes; its image, or the list of its images, is called `image:build`.
 pub fn add(
     world: &Arc<World>,
     graph: &mut Nodes,
@@ -50,10 +50,15 @@ pub fn add(
         build,
         fallback,
     };
-    recipe(world, build).add(world, graph, &mut names, show)
+    let recipe = recipe(&names);
+    let mut wanted = build.platforms.clone();
+    if wanted.is_empty() {
+        wanted.push(names.machine());
+    }
+    platforms::add(world, graph, &recipe, &wanted, &mut names, show)
 }
 
-/// Everything that can be said about the build's Dockerfile without building it.
+/// Everything that can be said about the build's Dockerfile without building it: of its first platform.
 pub fn check(
     world: &Arc<World>,
     build: &Build,
@@ -64,20 +69,27 @@ pub fn check(
         build,
         fallback,
     };
-    recipe(world, build).check(&mut Nodes::new(), &mut names)
+    recipe(&names).check(&mut Nodes::new(), &mut names)
 }
 
-fn recipe(world: &World, build: &Build) -> Recipe {
+fn recipe(names: &BuildNames<'_, '_>) -> Recipe {
+    let build = names.build;
+    let platform = build.platforms.first().cloned();
     Recipe {
         name: "build".to_owned(),
         file: build.file.display().to_string(),
         text: build.text.clone(),
         target: build.target.clone(),
         args: build.args.clone(),
-        platform: build.platform.clone(),
+        wanted: if platform.is_some() {
+            Wanted::Asked
+        } else {
+            Wanted::Implied
+        },
+        platform: platform.unwrap_or_else(|| names.machine()),
         labels: build.labels.clone(),
         no_cache: build.no_cache,
-        allow_insecure: world.steps.insecure,
+        allow_insecure: names.world.steps.insecure,
     }
 }
 
@@ -126,7 +138,7 @@ impl Names for BuildNames<'_, '_> {
         &mut self,
         graph: &mut Nodes,
         name: &str,
-        platform: Option<&Platform>,
+        platform: &Platform,
     ) -> Result<NodeId, OpError> {
         match self.build.contexts.get(name) {
             Some(path) => self.folder(
@@ -135,10 +147,16 @@ impl Names for BuildNames<'_, '_> {
                 path,
                 vec![path.join(".dockerignore")],
             ),
-            None => self
-                .fallback
-                .base(graph, name, &self.build.platform, platform),
+            None => self.fallback.base(graph, name, platform),
         }
+    }
+
+    fn machine(&self) -> Platform {
+        self.fallback.platform()
+    }
+
+    fn runs(&mut self, platform: &Platform, place: String) {
+        self.fallback.runs(platform, place);
     }
 
     fn config(&mut self, node: NodeId) -> Option<ImageConfig> {
@@ -154,6 +172,6 @@ impl Names for BuildNames<'_, '_> {
     }
 
     fn warn(&mut self, warnings: Vec<String>) {
-        self.fallback.warnings.extend(warnings);
+        self.fallback.warn(warnings);
     }
 }

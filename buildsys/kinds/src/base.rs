@@ -1,7 +1,7 @@
 //! Bases: images to start from.
 
 use std::any::Any;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -56,6 +56,9 @@ pub(crate) struct Packages {
     pub name: String,
     pub spec: BaseSpec,
     pub architecture: String,
+    pub variant: Option<String>,
+    /// Its node, for messages.
+    pub node: String,
     pub keyring: PathBuf,
     /// Resolve again although there is a lock.
     pub update: bool,
@@ -70,6 +73,7 @@ impl Packages {
     /// The config of the image that the packages become.
     pub(crate) fn config(&self) -> ImageConfig {
         let mut config = ImageConfig::scratch("linux", &self.architecture);
+        config.variant.clone_from(&self.variant);
         config
             .config
             .set_env("PATH", tbuild_dockerfile::DEFAULT_PATH);
@@ -81,11 +85,19 @@ impl Packages {
         config
     }
 
+    /// The lock of the default architecture is called after the base alone, another's after both.
     fn lock_path(&self) -> PathBuf {
-        self.world
-            .project
-            .join("lockfiles")
-            .join(file_name(Kind::Base, &self.name))
+        let name = if self.spec.architecture == Platform::default().architecture {
+            self.name.clone()
+        } else {
+            format!("{} {}", self.name, self.spec.architecture)
+        };
+        self.lock_called(&name)
+    }
+
+    fn lock_called(&self, name: &str) -> PathBuf {
+        let folder = self.world.project.join("lockfiles");
+        folder.join(file_name(Kind::Base, name))
     }
 
     fn fetcher(&self) -> Result<Fetcher, OpError> {
@@ -97,10 +109,17 @@ impl Packages {
         })
     }
 
-    /// The lock, if it is there and is of what tbuild.toml says.
+    /// The lock, if it is there and is of what tbuild.toml says. One that is called after the base alone counts
+    /// whatever its architecture.
     fn read_lock(&self) -> Result<Option<BaseLock>, OpError> {
-        let path = self.lock_path();
-        let text = match std::fs::read_to_string(&path) {
+        match self.read_lock_of(&self.lock_path())? {
+            Some(lock) => Ok(Some(lock)),
+            None => self.read_lock_of(&self.lock_called(&self.name)),
+        }
+    }
+
+    fn read_lock_of(&self, path: &Path) -> Result<Option<BaseLock>, OpError> {
+        let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
@@ -138,7 +157,7 @@ impl Packages {
                 message: message("--frozen refuses to lock it"),
                 hints: Vec::new(),
             }
-            .hint(format!("run `tbuild lock 'base:{}'`", self.name)));
+            .hint(format!("run `tbuild lock '{}'`", self.node)));
         }
         if self.world.offline {
             return Err(OpError::Lock {
@@ -173,7 +192,7 @@ impl Packages {
 }
 
 /// Writes a lockfile: whole, or not at all.
-pub(crate) fn write(path: &std::path::Path, text: &str) -> Result<(), OpError> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), OpError> {
     let failed =
         |error: std::io::Error| OpError::usage(format!("cannot write {}: {error}", path.display()));
     let folder = path.parent().unwrap_or(path);
@@ -256,14 +275,20 @@ impl Op for Packages {
             })
             .await?
         };
+        let platform = Platform {
+            os: "linux".to_owned(),
+            architecture: self.architecture.clone(),
+            variant: self.variant.clone().unwrap_or_default(),
+        };
         let (world, cx) = (Arc::clone(&self.world), cx.clone());
         let layer = blocking(move || {
+            let executor = world.executor_for(&platform)?;
             let staging = world.store.stage()?;
             let mut sink = |stream: Stream, bytes: &[u8]| cx.output(stream, bytes);
             build_base(
                 &lock,
                 world.store.as_ref(),
-                world.executor.as_ref(),
+                executor.as_ref(),
                 staging.as_ref(),
                 &mut sink,
                 &cx.cancel,

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use tbuild_docker::DockerEngine;
 use tbuild_oci::{
-    ArchiveFile, Descriptor, Opener, PlainLayer, docker_archive, media_type, oci_layout,
-    write_archive, write_layer,
+    ArchiveFile, Descriptor, Opener, PlainLayer, PlatformImage, docker_archive, media_type,
+    oci_index_layout, oci_layout, write_archive, write_layer,
 };
 use tbuild_realise::OpError;
 use tbuild_store::Store as _;
-use tbuild_tree::{Node, Tree};
+use tbuild_tree::{Entry, Node, Tree, TreePath};
 
-use crate::content::{Contents, origin_in_layers};
+use crate::content::{Contents, Origin, origin_in_layers};
 use crate::gzip::compressed;
+use crate::index::{Built, described_as};
 use crate::{ImageValue, World};
 
 /// How an image is written.
@@ -76,35 +77,73 @@ fn docker_files<'a>(
     )
 }
 
-fn oci_files<'a>(
+/// The layers of an image, compressed, with where to read them.
+fn packed_layers<'a>(
     world: &'a World,
     image: &ImageValue,
-    names: &[String],
-) -> Result<Vec<ArchiveFile<'a>>, OpError> {
+) -> Result<Vec<(Descriptor, Opener<'a>)>, OpError> {
     let mut layers = Vec::new();
     for layer in &image.state.layers {
         let packed = compressed(world, layer)?;
         let descriptor = Descriptor::new(media_type::LAYER_GZIP, packed.digest, packed.size);
         layers.push((descriptor, blob(world, packed.digest)));
     }
-    Ok(oci_layout(&image.config, layers, names).0)
+    Ok(layers)
 }
 
-/// Writes an image to `dest`: whole, or not at all.
+fn oci_files<'a>(
+    world: &'a World,
+    built: &Built,
+    names: &[String],
+) -> Result<Vec<ArchiveFile<'a>>, OpError> {
+    let index = match built {
+        Built::Image(image) => {
+            return Ok(oci_layout(&image.config, packed_layers(world, image)?, names).0);
+        }
+        Built::Index(index) => index,
+    };
+    let mut images = Vec::new();
+    for (platform, image) in &index.images {
+        images.push(PlatformImage {
+            platform: described_as(platform),
+            config: image.config.to_vec(),
+            layers: packed_layers(world, image)?,
+        });
+    }
+    Ok(oci_index_layout(images, names).0)
+}
+
+/// Writes an image, or several as one, to `dest`: whole, or not at all. The files of several are in a folder a
+/// platform, `linux_amd64` and so on, as with BuildKit.
 pub fn write(
     world: &World,
-    image: &ImageValue,
+    built: &Built,
     names: &[String],
     format: Format,
     dest: &Path,
 ) -> Result<(), OpError> {
     match format {
-        Format::DockerArchive => archive(&docker_files(world, image, names), dest),
-        Format::OciArchive => archive(&oci_files(world, image, names)?, dest),
-        Format::OciFolder => folder(&oci_files(world, image, names)?, dest),
-        Format::Folder => files(world, image, dest),
-        Format::Tar => to_file(dest, |out| flat(world, image, false, out)),
+        Format::DockerArchive => match built {
+            Built::Image(image) => archive(&docker_files(world, image, names), dest),
+            Built::Index(_) => Err(one_alone("a Docker archive")),
+        },
+        Format::OciArchive => archive(&oci_files(world, built, names)?, dest),
+        Format::OciFolder => folder(&oci_files(world, built, names)?, dest),
+        Format::Folder => match built {
+            Built::Image(image) => files(world, image, dest),
+            Built::Index(index) => index.images.iter().try_for_each(|(platform, image)| {
+                files(world, image, &dest.join(platform.joined("_")))
+            }),
+        },
+        Format::Tar => to_file(dest, |out| flat(world, built, false, out)),
     }
+}
+
+/// Why several platforms cannot be handed on.
+fn one_alone(what: &str) -> OpError {
+    OpError::usage(format!("{what} holds the image of one platform")).hint(
+        "--push and type=oci take the images of several as one index; --platform leaves one alone",
+    )
 }
 
 fn to_file(
@@ -153,34 +192,56 @@ fn folder(files: &[ArchiveFile<'_>], dest: &Path) -> Result<(), OpError> {
     Ok(())
 }
 
-/// The image's merged files as one tar; `mine`: all of them owned by 0.
-fn flat(
-    world: &World,
-    image: &ImageValue,
-    mine: bool,
-    out: &mut dyn io::Write,
-) -> Result<(), OpError> {
-    let layers = &image.state.layers;
-    let view = world.rootfs(layers)?;
-    let mut tree = view.flatten().map_err(|error| OpError::internal(&error))?;
+/// The merged files as one tar; `mine`: all of them owned by 0.
+fn flat(world: &World, built: &Built, mine: bool, out: &mut dyn io::Write) -> Result<(), OpError> {
+    let (mut entries, mut origins) = (Vec::new(), HashMap::new());
+    match built {
+        Built::Image(image) => merged(world, image, &TreePath::root(), &mut entries, &mut origins)?,
+        Built::Index(index) => {
+            for (platform, image) in &index.images {
+                let folder = TreePath::clean(platform.joined("_").as_bytes());
+                entries.push(Entry::new(folder.clone(), 0o755, Node::Directory));
+                merged(world, image, &folder, &mut entries, &mut origins)?;
+            }
+        }
+    }
     if mine {
-        let mut entries = tree.entries().to_vec();
         for entry in &mut entries {
             (entry.uid, entry.gid) = (0, 0);
         }
-        tree = Tree::new(entries).map_err(|error| OpError::internal(&error))?;
     }
-    let mut origins = HashMap::new();
-    for entry in tree.entries() {
-        if let Node::File { size, .. } = entry.node {
-            origins.insert(
-                entry.path.clone(),
-                origin_in_layers(world, layers, &view, &entry.path, size)?,
-            );
-        }
-    }
+    let tree = Tree::new(entries).map_err(|error| OpError::internal(&error))?;
     write_layer(&tree, &mut Contents::new(world, origins), out)
         .map_err(|error| OpError::failed(&error))?;
+    Ok(())
+}
+
+/// Adds an image's merged files below `folder`.
+fn merged(
+    world: &World,
+    image: &ImageValue,
+    folder: &TreePath,
+    entries: &mut Vec<Entry>,
+    origins: &mut HashMap<TreePath, Origin>,
+) -> Result<(), OpError> {
+    let layers = &image.state.layers;
+    let view = world.rootfs(layers)?;
+    let tree = view.flatten().map_err(|error| OpError::internal(&error))?;
+    for mut entry in tree.into_entries() {
+        let path = folder.join_path(&entry.path);
+        match &mut entry.node {
+            Node::File { size, .. } => {
+                let origin = origin_in_layers(world, layers, &view, &entry.path, *size)?;
+                origins.insert(path.clone(), origin);
+            }
+            Node::Hardlink { target } => *target = folder.join_path(target),
+            // The root of an image is its platform's folder.
+            Node::Directory if entry.path.is_root() && !folder.is_root() => continue,
+            _ => {}
+        }
+        entry.path = path;
+        entries.push(entry);
+    }
     Ok(())
 }
 
@@ -189,7 +250,8 @@ fn flat(
 fn files(world: &World, image: &ImageValue, dest: &Path) -> Result<(), OpError> {
     std::fs::create_dir_all(dest).map_err(failed("make", dest))?;
     let mut tar = tempfile::tempfile().map_err(failed("write", dest))?;
-    flat(world, image, world.rootless, &mut tar)?;
+    let built = Built::Image(Arc::new(image.clone()));
+    flat(world, &built, world.rootless, &mut tar)?;
     io::Seek::rewind(&mut tar).map_err(failed("read", dest))?;
     tbuild_store_local::unpack_layer(io::BufReader::with_capacity(1 << 20, tar), dest)
         .map_err(|error| OpError::failed(&error))
@@ -198,10 +260,13 @@ fn files(world: &World, image: &ImageValue, dest: &Path) -> Result<(), OpError> 
 /// Hands an image to the Docker Engine at `host`, or at its usual place.
 pub async fn load(
     world: Arc<World>,
-    image: ImageValue,
+    built: Built,
     names: Vec<String>,
     host: Option<String>,
 ) -> Result<(), OpError> {
+    let Built::Image(image) = built else {
+        return Err(one_alone("the Docker Engine"));
+    };
     let unreachable = |error: tbuild_docker::DockerError| {
         let failed = if error.is_unreachable() {
             OpError::unreachable(&error)

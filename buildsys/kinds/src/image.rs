@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tbuild_digest::BlobDigest;
+use tbuild_dockerfile::Platform;
 use tbuild_realise::{Context, Op, OpError, Output, Prepared};
 use tbuild_store::Store as _;
 use tbuild_tree::SOURCE_DATE_EPOCH;
 
+use crate::platforms::set_platform;
 use crate::value::input;
 use crate::{ImageValue, StateValue, World};
 
@@ -19,6 +21,8 @@ const _: () = assert!(SOURCE_DATE_EPOCH == 315_532_800, "CREATED says the same")
 pub(crate) struct Image {
     pub world: Arc<World>,
     pub labels: Vec<(String, String)>,
+    /// What it was asked to be for.
+    pub platform: Option<Platform>,
 }
 
 impl Image {
@@ -30,6 +34,9 @@ impl Image {
         config.rootfs.diff_ids = state.layers.iter().map(|layer| layer.diff_id).collect();
         for entry in &mut config.history {
             entry.created = Some(CREATED.to_owned());
+        }
+        if let Some(platform) = &self.platform {
+            set_platform(config, platform);
         }
         for (name, value) in &self.labels {
             config.config.labels.insert(name.clone(), value.clone());

@@ -12,12 +12,14 @@ mod content;
 mod copy;
 mod deadline;
 mod deploy;
+mod emulation;
 mod facts;
 mod fill;
 mod filter;
 mod git;
 mod gzip;
 mod image;
+mod index;
 mod kept;
 mod listing;
 mod mounts;
@@ -26,6 +28,7 @@ mod outlook;
 mod parts;
 mod paste;
 mod pipeline_deploy;
+mod pipeline_image;
 mod pull;
 mod push;
 mod recipe;
@@ -54,8 +57,10 @@ pub mod adhoc;
 pub mod export;
 pub mod operand;
 pub mod pipeline;
+pub mod platforms;
 
 pub use deploy::helm_program;
+pub use index::Built;
 pub use listing::{FileChange, compare as compare_listings, read as read_listing};
 pub use normalize::normalizer_for;
 pub use recipe::{Nodes, Show};
@@ -64,7 +69,7 @@ pub use seed::{seed_blobs, seed_record};
 pub use settings::{Secret, StepSettings};
 pub use small::dockerfile;
 pub use value::{
-    ChartValue, FileValue, ImageValue, LayerRef, Place, PushValue, ReleaseValue, StateValue,
-    TreeValue,
+    ChartValue, FileValue, ImageValue, IndexValue, LayerRef, Place, PushValue, ReleaseValue,
+    StateValue, TreeValue,
 };
 pub use world::{Machine, World};

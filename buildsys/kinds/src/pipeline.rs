@@ -1,14 +1,13 @@
 //! A configuration turned into a graph of ops.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tbuild_config::{
-    Base, Config, Image, Kind, Network, NodeRef, Source, SourceOrigin, ToolOrigin, TreeInput,
-    TreeRef,
+    Base, Config, Kind, Network, NodeRef, Source, SourceOrigin, ToolOrigin, TreeInput, TreeRef,
 };
-use tbuild_dockerfile::{IgnoreRules, Platform};
+use tbuild_dockerfile::Platform;
 use tbuild_fetch::BaseSpec;
 use tbuild_graph::{NodeId, NodeKind};
 use tbuild_oci::{ImageConfig, Reference};
@@ -19,10 +18,13 @@ use crate::World;
 use crate::artifact::Artifact;
 use crate::base::Packages;
 use crate::filter::Filter;
-use crate::recipe::{Names, Nodes, Recipe, Show, defect, ignore_files, ignored};
+use crate::recipe::{Nodes, Show, defect};
 use crate::relocate::Reading;
 use crate::source::{Folder, Part};
 use crate::target::Target;
+
+/// What stands in the name of a base's node between the base and a platform that is not this machine's.
+const FOR: &str = " for ";
 
 /// Turns names of a configuration into nodes, each once.
 pub struct Pipeline<'a> {
@@ -39,6 +41,8 @@ pub struct Pipeline<'a> {
     pub ask: bool,
     /// Findings about Dockerfiles that keep nothing from being built, rendered.
     pub warnings: Vec<String>,
+    /// Platforms whose programs are run, and what runs them first.
+    runs: BTreeMap<Platform, String>,
     /// Configs of bases and images, as far as they are known by now.
     configs: HashMap<NodeId, ImageConfig>,
 }
@@ -62,6 +66,7 @@ impl<'a> Pipeline<'a> {
             reads: Vec::new(),
             ask: true,
             warnings: Vec::new(),
+            runs: BTreeMap::new(),
             configs: HashMap::new(),
         }
     }
@@ -83,7 +88,11 @@ impl<'a> Pipeline<'a> {
         let name = wanted.name.as_str();
         match wanted.kind {
             Kind::Source => self.source(graph, name),
-            Kind::Base => self.base(graph, name, &Platform::default(), None),
+            Kind::Base => {
+                let (name, platform) = name.split_once(FOR).unwrap_or((name, ""));
+                let platform = Platform::parse(platform).unwrap_or_else(|| self.platform());
+                self.base(graph, name, &platform)
+            }
             Kind::Image => self.image(graph, name),
             Kind::Artifact => self.artifact(graph, name),
             Kind::Chart => self.chart(graph, name),
@@ -98,7 +107,7 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    fn missing(what: &str, name: &str) -> OpError {
+    pub(crate) fn missing(what: &str, name: &str) -> OpError {
         OpError::usage(format!("there is no {what} {name} in tbuild.toml"))
     }
 
@@ -126,7 +135,7 @@ impl<'a> Pipeline<'a> {
         Ok(node)
     }
 
-    fn folder(
+    pub(crate) fn folder(
         &mut self,
         graph: &mut Nodes,
         name: String,
@@ -194,23 +203,22 @@ impl<'a> Pipeline<'a> {
         self.config.bases.contains_key(name) || distribution(name).is_some()
     }
 
-    /// The image that `FROM name` starts from: an image of the project, a base, or one of a registry. `own` is
-    /// the stage's platform where it is not the build's.
+    /// The image that `FROM name` starts from for a platform: an image of the project, a base, or one of a
+    /// registry.
     pub(crate) fn base(
         &mut self,
         graph: &mut Nodes,
         name: &str,
         platform: &Platform,
-        own: Option<&Platform>,
     ) -> Result<NodeId, OpError> {
         if self.config.images.contains_key(name) {
-            return self.node(graph, &NodeRef::new(Kind::Image, name));
+            return self.image_for(graph, name, platform);
         }
-        let node = match own {
-            None => format!("base:{name}"),
-            Some(own) => format!("base:{name} for {own}"),
+        let node = if *platform == self.platform() {
+            format!("base:{name}")
+        } else {
+            format!("base:{name}{FOR}{platform}")
         };
-        let platform = own.unwrap_or(platform);
         if let Some(node) = graph.find(&node) {
             return Ok(node);
         }
@@ -251,10 +259,13 @@ impl<'a> Pipeline<'a> {
                 include: base.include.clone(),
                 architecture: architecture.to_owned(),
             },
-            architecture: platform.architecture,
+            architecture: platform.architecture.clone(),
+            variant: variant.map(str::to_owned),
+            node: node.clone(),
             keyring,
             update: self.update.contains(&node),
         };
+        self.runs(&platform, format!("{node}: configuring its packages"));
         let config = op.config();
         let node = graph
             .add(NodeKind::Base, node, vec![], Box::new(op))
@@ -263,66 +274,30 @@ impl<'a> Pipeline<'a> {
         Ok(node)
     }
 
-    fn image(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
-        let config = self.config;
-        let image: &Image = config
-            .images
-            .get(name)
-            .ok_or_else(|| Self::missing("image", name))?;
-        let file = image
-            .dockerfiles(name)
-            .into_iter()
-            .find(|file| self.world.resolve(Path::new(file)).exists())
-            .ok_or_else(|| {
-                OpError::usage(format!(
-                    "image {name} has no Dockerfile: {} is not there",
-                    image.dockerfiles(name).join(" or ")
-                ))
-            })?;
-        let path = self.world.resolve(Path::new(&file));
-        let text = crate::small::dockerfile(&path, true)
-            .map_err(|error| OpError::usage(format!("cannot read {}: {error}", path.display())))?;
-        self.reads.push(Reading::file(&path));
-        let is_template = Path::new(&file).extension().is_some_and(|end| end == "hbs");
-        let text = if is_template {
-            render(&file, &text, &image.values)?
-        } else {
-            text
-        };
-        let platform = image
-            .platforms
-            .first()
-            .cloned()
-            .unwrap_or_else(|| self.platform());
-        let recipe = Recipe {
-            name: name.to_owned(),
-            file,
-            text,
-            target: image.target.as_ref().map(|target| target.value.clone()),
-            args: image
-                .args
-                .iter()
-                .map(|(name, value)| (name.clone(), value.value.clone()))
-                .collect(),
-            platform: platform.clone(),
-            labels: Vec::new(),
-            no_cache: false,
-            allow_insecure: self.world.steps.insecure,
-        };
-        let (world, show) = (self.world, Arc::clone(&self.show));
-        let mut names = ImageNames {
-            pipeline: self,
-            name,
-            image,
-            dockerfile: path,
-            platform,
-        };
-        recipe.add(world, graph, &mut names, &show)
-    }
-
     /// This machine's platform.
     pub(crate) fn platform(&self) -> Platform {
-        Platform::parse(&self.world.machine.platform).unwrap_or_default()
+        self.world.machine_platform()
+    }
+
+    /// Notes that something at `place` runs programs of `platform`.
+    pub(crate) fn runs(&mut self, platform: &Platform, place: String) {
+        self.runs.entry(platform.clone()).or_insert(place);
+    }
+
+    /// Keeps findings, each once.
+    pub(crate) fn warn(&mut self, warnings: Vec<String>) {
+        for warning in warnings {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+    }
+
+    /// Refuses what needs programs of a platform that this machine cannot run, before anything has run.
+    pub fn can_run(&self) -> Result<(), OpError> {
+        self.runs
+            .iter()
+            .try_for_each(|(platform, place)| self.world.can_run(platform, place))
     }
 
     fn artifact(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
@@ -331,7 +306,11 @@ impl<'a> Pipeline<'a> {
             .artifacts
             .get(name)
             .ok_or_else(|| Self::missing("artifact", name))?;
-        let mut inputs = vec![self.node(graph, &NodeRef::new(Kind::Image, &artifact.image.value))?];
+        let machine = self.platform();
+        let mut inputs = vec![self.image_for(graph, &artifact.image.value, &machine)?];
+        if let [platform] = self.configured(&artifact.image.value)?.platforms.as_slice() {
+            self.runs(platform, format!("artifact:{name}"));
+        }
         for (input, tree) in &artifact.inputs {
             inputs.push(self.tree(graph, &format!("artifact:{name}/{input}"), tree)?);
         }
@@ -362,7 +341,12 @@ impl<'a> Pipeline<'a> {
     }
 
     /// A tree, or a part of one.
-    fn tree(&mut self, graph: &mut Nodes, of: &str, input: &TreeInput) -> Result<NodeId, OpError> {
+    pub(crate) fn tree(
+        &mut self,
+        graph: &mut Nodes,
+        of: &str,
+        input: &TreeInput,
+    ) -> Result<NodeId, OpError> {
         let whole = self.tree_ref(graph, of, &input.from.value)?;
         let values = |list: &[tbuild_config::Spanned<String>]| {
             list.iter().map(|one| one.value.clone()).collect()
@@ -388,7 +372,12 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    fn tree_ref(&mut self, graph: &mut Nodes, of: &str, from: &TreeRef) -> Result<NodeId, OpError> {
+    pub(crate) fn tree_ref(
+        &mut self,
+        graph: &mut Nodes,
+        of: &str,
+        from: &TreeRef,
+    ) -> Result<NodeId, OpError> {
         match from {
             TreeRef::Node(node) => self.node(graph, node),
             TreeRef::Path(path) => {
@@ -514,11 +503,7 @@ impl<'a> Pipeline<'a> {
             client: Arc::clone(&self.client),
             name: name.to_owned(),
             reference,
-            platform: tbuild_oci::Platform {
-                architecture: platform.architecture.clone(),
-                os: platform.os.clone(),
-                variant: Some(platform.variant.clone()).filter(|variant| !variant.is_empty()),
-            },
+            platform: crate::index::described_as(platform),
             update: self.update.contains(&node),
         };
         // What keeps the question from being answered is the node's to tell, with all that belongs to it.
@@ -558,7 +543,8 @@ impl<'a> Pipeline<'a> {
                     .map_err(|error| defect(&error))
             }
             ToolOrigin::Image { image, path } => {
-                let input = self.node(graph, &NodeRef::new(Kind::Image, &image.value))?;
+                let machine = self.platform();
+                let input = self.image_for(graph, &image.value, &machine)?;
                 let op = crate::tool::Tool {
                     world: Arc::clone(self.world),
                     path: path.value.clone(),
@@ -633,89 +619,4 @@ fn distribution(name: &str) -> Option<Base> {
         platform: None,
         extra_suites: Vec::new(),
     })
-}
-
-/// Dockerfile.hbs: strict, so that a value that is not there is an error; nothing is escaped.
-fn render(file: &str, text: &str, values: &tbuild_config::JsonMap) -> Result<String, OpError> {
-    let mut handlebars = handlebars::Handlebars::new();
-    handlebars.set_strict_mode(true);
-    handlebars.register_escape_fn(handlebars::no_escape);
-    handlebars.render_template(text, values).map_err(|error| {
-        OpError::usage(format!("{file}: {error}"))
-            .hint("values come from [image.NAME.values] of tbuild.toml")
-    })
-}
-
-/// What names in the Dockerfile of an image of tbuild.toml mean.
-struct ImageNames<'p, 'a, 'i> {
-    pipeline: &'p mut Pipeline<'a>,
-    name: &'i str,
-    image: &'i Image,
-    dockerfile: PathBuf,
-    platform: Platform,
-}
-
-impl Names for ImageNames<'_, '_, '_> {
-    fn context(&mut self, graph: &mut Nodes) -> Result<NodeId, OpError> {
-        let of = format!("image:{}", self.name);
-        if let Some(context) = &self.image.context {
-            self.pipeline.tree_ref(graph, &of, &context.value)
-        } else {
-            let folder = self
-                .dockerfile
-                .parent()
-                .unwrap_or(Path::new("."))
-                .to_owned();
-            let ignore = ignore_files(&self.dockerfile, &folder);
-            let shown = folder
-                .strip_prefix(&self.pipeline.world.project)
-                .unwrap_or(&folder)
-                .display()
-                .to_string();
-            self.pipeline.folder(
-                graph,
-                format!("source:{shown}"),
-                folder,
-                Filter::default(),
-                ignore,
-            )
-        }
-    }
-
-    fn contexts(&self) -> BTreeSet<String> {
-        self.image.contexts.keys().cloned().collect()
-    }
-
-    fn named(
-        &mut self,
-        graph: &mut Nodes,
-        name: &str,
-        platform: Option<&Platform>,
-    ) -> Result<NodeId, OpError> {
-        match self.image.contexts.get(name) {
-            Some(input) => self
-                .pipeline
-                .tree(graph, &format!("image:{}/{name}", self.name), input),
-            None => self.pipeline.base(graph, name, &self.platform, platform),
-        }
-    }
-
-    fn config(&mut self, node: NodeId) -> Option<ImageConfig> {
-        self.pipeline.config_of(node)
-    }
-
-    fn ignored(&self) -> IgnoreRules {
-        match (&self.image.context, self.dockerfile.parent()) {
-            (None, Some(folder)) => ignored(&ignore_files(&self.dockerfile, folder)),
-            _ => IgnoreRules::default(),
-        }
-    }
-
-    fn keep(&mut self, node: NodeId, config: ImageConfig) {
-        self.pipeline.keep(node, config);
-    }
-
-    fn warn(&mut self, warnings: Vec<String>) {
-        self.pipeline.warnings.extend(warnings);
-    }
 }

@@ -7,17 +7,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tbuild_digest::BlobDigest;
 use tbuild_graph::KeyManifest;
-use tbuild_oci::{Descriptor, Manifest, Reference, media_type};
+use tbuild_oci::{Descriptor, Reference, media_type};
 use tbuild_realise::{Context, Effect, Op, OpError, Output, Prepared};
-use tbuild_registry::{PushBlob, RegistryClient, RegistryError};
+use tbuild_registry::{PushBlob, Pushed, RegistryClient, RegistryError};
 use tbuild_store::Store as _;
 
-use crate::gzip::{Compressed, compressed, known_layer};
-use crate::value::{PushValue, input};
+use crate::World;
+use crate::index::{Built, ManifestDocument};
+use crate::value::PushValue;
 use crate::world::{blocking, driven};
-use crate::{ImageValue, World};
 
-/// An image in a registry. Its input: the image.
+/// An image in a registry. Its input: the image, or the list of images.
 pub(crate) struct Push {
     pub world: Arc<World>,
     pub client: Arc<RegistryClient>,
@@ -25,16 +25,6 @@ pub(crate) struct Push {
     pub registry: String,
     pub repository: String,
     pub tags: Vec<String>,
-}
-
-/// The manifest of an image whose layers are compressed.
-pub(crate) fn manifest(image: &ImageValue, layers: &[Compressed]) -> Vec<u8> {
-    let config = Descriptor::new(media_type::CONFIG, image.id, image.config.len() as u64);
-    let layers = layers
-        .iter()
-        .map(|layer| Descriptor::new(media_type::LAYER_GZIP, layer.digest, layer.size))
-        .collect();
-    Manifest::new(config, layers).to_bytes()
 }
 
 fn failure(error: &RegistryError) -> OpError {
@@ -91,21 +81,23 @@ impl Op for Push {
     }
 
     async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
-        let image = input::<ImageValue>(inputs, 0)?;
-        let key = KeyManifest::new("push/1")
-            .text("image", image.id)
+        let built = built(inputs)?;
+        let ids = built.images().into_iter().map(|image| image.id);
+        let key = KeyManifest::new("push/1");
+        let key = match &built {
+            Built::Image(image) => key.text("image", image.id),
+            Built::Index(_) => key.list("image", ids),
+        };
+        let key = key
             .text("registry", &self.registry)
             .text("repository", &self.repository)
             .list("tag", &self.tags);
-        let mut layers = Vec::new();
-        for layer in &image.state.layers {
-            layers.extend(known_layer(&self.world, layer)?);
-        }
-        let satisfied = if layers.len() == image.state.layers.len() {
-            let digest = BlobDigest::of(&manifest(&image, &layers));
-            self.is_there(&digest).await?.then(|| self.output(digest))
-        } else {
-            None
+        let satisfied = match built.known_documents(&self.world)? {
+            Some(documents) => {
+                let digest = documents.digest();
+                self.is_there(&digest).await?.then(|| self.output(digest))
+            }
+            None => None,
         };
         let reason = "the registry does not have it".to_owned();
         Ok(Prepared::Effect(Effect {
@@ -122,51 +114,45 @@ impl Op for Push {
         inputs: &[Output],
         _: Box<dyn Any + Send + Sync>,
     ) -> Result<serde_json::Value, OpError> {
-        let image = input::<ImageValue>(inputs, 0)?;
-        let (world, layers) = (Arc::clone(&self.world), image.state.layers.clone());
-        let layers = blocking(move || {
-            layers
-                .iter()
-                .map(|layer| compressed(&world, layer))
-                .collect::<Result<Vec<_>, _>>()
-        })
-        .await?;
-        let bytes = manifest(&image, &layers);
-        let digest = BlobDigest::of(&bytes);
-        self.world.store.put_blob(&image.config)?;
-        let mut blobs = vec![self.blob(Descriptor::new(
-            media_type::CONFIG,
-            image.id,
-            image.config.len() as u64,
-        ))];
-        blobs.extend(layers.iter().map(|layer| {
-            self.blob(Descriptor::new(
-                media_type::LAYER_GZIP,
-                layer.digest,
-                layer.size,
-            ))
-        }));
+        let built = built(inputs)?;
+        for image in built.images() {
+            self.world.store.put_blob(&image.config)?;
+        }
+        let world = Arc::clone(&self.world);
+        let documents = blocking(move || built.documents(&world)).await?;
+        let digest = documents.digest();
+        let mut sent = (0, 0);
+        if documents.index.is_some() {
+            // What an index names has to be there before it.
+            for manifest in &documents.manifests {
+                let reference = Reference {
+                    registry: self.registry.clone(),
+                    repository: self.repository.clone(),
+                    tag: None,
+                    digest: Some(BlobDigest::of(&manifest.bytes)),
+                };
+                let pushed = self
+                    .send(cx, &reference, media_type::MANIFEST, manifest)
+                    .await?;
+                sent = (sent.0 + pushed.blobs_sent, sent.1 + pushed.bytes_sent);
+            }
+        }
+        let (kind, bytes) = documents.top();
+        let top = ManifestDocument {
+            bytes: bytes.to_vec(),
+            blobs: match (&documents.index, documents.manifests.first()) {
+                (None, Some(manifest)) => manifest.blobs.clone(),
+                _ => Vec::new(),
+            },
+        };
         for tag in &self.tags {
             let reference = self.reference(tag)?;
-            let events = cx.clone();
-            let progress = Arc::new(move |done: u64, total: u64| {
-                events.progress("push", done, Some(total), true);
-            });
-            let (client, bytes, blobs) = (Arc::clone(&self.client), bytes.clone(), blobs.clone());
-            let to = reference.clone();
-            let pushed = driven(move |handle| {
-                handle
-                    .block_on(client.push_image(&to, media_type::MANIFEST, bytes, blobs, progress))
-                    .map_err(|error| failure(&error))
-            })
-            .await?;
+            let pushed = self.send(cx, &reference, kind, &top).await?;
+            sent = (sent.0 + pushed.blobs_sent, sent.1 + pushed.bytes_sent);
+            let (blobs, bytes) = std::mem::take(&mut sent);
             cx.output(
                 tbuild_exec::Stream::Stdout,
-                format!(
-                    "{reference}: {} blobs sent, {} bytes\n",
-                    pushed.blobs_sent, pushed.bytes_sent
-                )
-                .as_bytes(),
+                format!("{reference}: {blobs} blobs sent, {bytes} bytes\n").as_bytes(),
             );
         }
         serde_json::to_value(digest).map_err(|error| OpError::internal(&error))
@@ -183,7 +169,39 @@ impl Op for Push {
     }
 }
 
+/// What is to be pushed.
+fn built(inputs: &[Output]) -> Result<Built, OpError> {
+    let built = inputs.first().and_then(Built::of);
+    built.ok_or_else(|| OpError::Internal {
+        message: "what is pushed is no image".to_owned(),
+    })
+}
+
 impl Push {
+    /// Sends a document after all that it names.
+    async fn send(
+        &self,
+        cx: &Context,
+        reference: &Reference,
+        kind: &'static str,
+        document: &ManifestDocument,
+    ) -> Result<Pushed, OpError> {
+        let events = cx.clone();
+        let progress = Arc::new(move |done: u64, total: u64| {
+            events.progress("push", done, Some(total), true);
+        });
+        let blobs = document.blobs.iter().cloned();
+        let blobs: Vec<PushBlob> = blobs.map(|blob| self.blob(blob)).collect();
+        let (client, bytes) = (Arc::clone(&self.client), document.bytes.clone());
+        let to = reference.clone();
+        driven(move |handle| {
+            handle
+                .block_on(client.push_image(&to, kind, bytes, blobs, progress))
+                .map_err(|error| failure(&error))
+        })
+        .await
+    }
+
     fn blob(&self, descriptor: Descriptor) -> PushBlob {
         let (store, digest) = (Arc::clone(&self.world.store), descriptor.digest);
         PushBlob::new(descriptor, move || {

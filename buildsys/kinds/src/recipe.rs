@@ -16,6 +16,7 @@ use crate::World;
 use crate::base::Scratch;
 use crate::image::Image;
 use crate::outlook::{Configs, Outlook};
+use crate::platforms::{Shared, fingerprint, name_for, set_platform};
 use crate::small::{IGNORE, read_inside};
 use crate::stage::StageStart;
 use crate::step::{Mounted, Step};
@@ -23,7 +24,19 @@ use crate::step::{Mounted, Step};
 /// The graph under construction.
 pub type Nodes = Graph<Box<dyn Op>>;
 
+/// How an image came to be for its platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Nothing was said.
+    Implied,
+    /// It was asked for: the image says so then, whatever its base is for.
+    Asked,
+    /// Likewise, and there are others of the name, so that its nodes are called after the platform too.
+    OneOf,
+}
+
 /// What an image is made from.
+#[derive(Clone)]
 pub(crate) struct Recipe {
     /// The image's name: its nodes are called after it.
     pub name: String,
@@ -33,7 +46,10 @@ pub(crate) struct Recipe {
     pub text: String,
     pub target: Option<String>,
     pub args: BTreeMap<String, String>,
+    /// What it is for.
     pub platform: Platform,
+    /// How that came about.
+    pub wanted: Wanted,
     pub labels: Vec<(String, String)>,
     pub no_cache: bool,
     /// Whether RUN --security=insecure is allowed.
@@ -46,13 +62,17 @@ pub(crate) trait Names {
     fn context(&mut self, graph: &mut Nodes) -> Result<NodeId, OpError>;
     /// The names of the named contexts.
     fn contexts(&self) -> BTreeSet<String>;
-    /// What FROM or COPY --from of `name` takes; `platform` if not the build's.
+    /// What FROM or COPY --from of `name` takes, for `platform`.
     fn named(
         &mut self,
         graph: &mut Nodes,
         name: &str,
-        platform: Option<&Platform>,
+        platform: &Platform,
     ) -> Result<NodeId, OpError>;
+    /// This machine's platform.
+    fn machine(&self) -> Platform;
+    /// Notes that something at `place` runs programs of `platform`.
+    fn runs(&mut self, platform: &Platform, place: String);
     /// The config of an image that [`Names::named`] gave, as far as it is known by now.
     fn config(&mut self, node: NodeId) -> Option<ImageConfig>;
     /// What the build context leaves out.
@@ -68,6 +88,16 @@ const MOST_SHOWN: usize = 100;
 
 /// Shows a finding about a Dockerfile as an error of the user's.
 pub type Show = Arc<dyn Fn(&str, &str, &Diagnostic) -> String + Send + Sync>;
+
+/// Where a stage has come to.
+pub(crate) struct End {
+    pub node: NodeId,
+    /// What its programs are for.
+    platform: Platform,
+}
+
+/// The ends of stages by their numbers.
+pub(crate) type Ends = HashMap<usize, End>;
 
 pub(crate) fn defect(error: &GraphError) -> OpError {
     OpError::usage(error.to_string())
@@ -86,7 +116,7 @@ impl Recipe {
         let mut options = LowerOptions {
             target: self.target.clone(),
             build_args: self.args.clone(),
-            build_platform: self.platform.clone(),
+            build_platform: names.machine(),
             target_platform: self.platform.clone(),
             contexts: names.contexts(),
             allow_insecure: self.allow_insecure,
@@ -104,7 +134,7 @@ impl Recipe {
                 if configs.contains_key(&stage.index) {
                     continue;
                 }
-                let node = names.named(graph, name, self.platform_of(stage).as_ref())?;
+                let node = names.named(graph, name, &self.platform_of(stage))?;
                 let config = names.config(node);
                 let triggers = config.iter().flat_map(|config| &config.config.on_build);
                 let triggers: Vec<String> = triggers.cloned().collect();
@@ -121,10 +151,37 @@ impl Recipe {
         }
     }
 
-    /// The platform of a stage that is not the build's.
-    fn platform_of(&self, stage: &Stage) -> Option<Platform> {
-        let platform = stage.platform.as_deref().and_then(Platform::parse)?;
-        (platform != self.platform).then_some(platform)
+    /// The platform of what a stage that continues no other starts from.
+    fn platform_of(&self, stage: &Stage) -> Platform {
+        let platform = stage.platform.as_deref().and_then(Platform::parse);
+        platform.unwrap_or_else(|| self.platform.clone())
+    }
+
+    fn asked(&self) -> bool {
+        self.wanted != Wanted::Implied
+    }
+
+    /// What the nodes are called after.
+    fn title(&self) -> String {
+        if self.wanted == Wanted::OneOf {
+            name_for(&self.name, &self.platform)
+        } else {
+            self.name.clone()
+        }
+    }
+
+    /// What a stage's nodes are called after. One that is for a platform of its own is usually the same for
+    /// all that is built; where it is not, its name says which it is for.
+    fn place(&self, graph: &Nodes, stage: &Stage, platform: &Platform) -> String {
+        let own = stage.name.clone();
+        let own = own.unwrap_or_else(|| stage.index.to_string());
+        let common = format!("{}/{own}", self.name);
+        let may_be_common = stage.platform.is_some() || *platform != self.platform;
+        if may_be_common && graph.find(&format!("step:{common}/from")).is_none() {
+            common
+        } else {
+            format!("{}/{own}", self.title())
+        }
     }
 
     /// Everything that can be said about the Dockerfile without building it, in its order: of all stages if no
@@ -161,6 +218,7 @@ impl Recipe {
         graph: &mut Nodes,
         names: &mut dyn Names,
         show: &Show,
+        shared: &mut Shared,
     ) -> Result<NodeId, OpError> {
         let rendered = |findings: &[Diagnostic]| -> Vec<String> {
             let one = |finding| show(&self.file, &self.text, finding);
@@ -186,31 +244,37 @@ impl Recipe {
             return Err(shown(findings));
         }
         names.warn(rendered(&outlook.warnings));
-        let mut ends: HashMap<usize, NodeId> = HashMap::new();
-        let mut end = None;
+        let mut ends = Ends::new();
+        let mut last = None;
         for stage in &plan.stages {
             let triggers = configs.get(&stage.index).map(|config| match config {
                 Some(config) => config.config.on_build.clone(),
                 None => Vec::new(),
             });
-            let node = self.stage(world, graph, names, show, &plan, stage, &ends, triggers)?;
-            ends.insert(stage.index, node);
-            end = Some(node);
+            let end = self.stage(
+                world, graph, names, show, &plan, stage, &ends, triggers, shared,
+            )?;
+            last = Some(end.node);
+            ends.insert(stage.index, end);
         }
-        let end = end.ok_or_else(|| OpError::usage(format!("{}: it has no stage", self.file)))?;
+        let end = last.ok_or_else(|| OpError::usage(format!("{}: it has no stage", self.file)))?;
         let image = Image {
             world: Arc::clone(world),
             labels: self.labels.clone(),
+            platform: self.asked().then(|| self.platform.clone()),
         };
         let node = graph
             .add(
                 NodeKind::Image,
-                format!("image:{}", self.name),
+                format!("image:{}", self.title()),
                 vec![end],
                 Box::new(image),
             )
             .map_err(|error| defect(&error))?;
         if let Some(mut config) = outlook.config {
+            if self.asked() {
+                set_platform(&mut config, &self.platform);
+            }
             config.config.labels.extend(self.labels.iter().cloned());
             names.keep(node, config);
         }
@@ -226,39 +290,57 @@ impl Recipe {
         show: &Show,
         plan: &Arc<Plan>,
         stage: &Stage,
-        ends: &HashMap<usize, NodeId>,
+        ends: &Ends,
         triggers: Option<Vec<String>>,
-    ) -> Result<NodeId, OpError> {
-        let place = format!(
-            "{}/{}",
-            self.name,
-            stage
-                .name
-                .clone()
-                .unwrap_or_else(|| stage.index.to_string())
-        );
+        shared: &mut Shared,
+    ) -> Result<End, OpError> {
         let earlier = |index: &usize| {
-            ends.get(index).copied().ok_or_else(|| OpError::Internal {
-                message: format!("{place}: no stage {index}"),
+            ends.get(index).ok_or_else(|| OpError::Internal {
+                message: format!("{}: no stage {index}", self.name),
             })
         };
-        let platform = stage.platform.as_deref().and_then(Platform::parse);
-        let platform = platform.unwrap_or_else(|| self.platform.clone());
-        let base = match &stage.base {
-            BaseRef::Stage(index) => earlier(index)?,
+        let (base, platform) = match &stage.base {
+            BaseRef::Stage(index) => {
+                let end = earlier(index)?;
+                (Some(end.node), end.platform.clone())
+            }
             BaseRef::Named(name, _) => {
-                names.named(graph, name, self.platform_of(stage).as_ref())?
+                let platform = self.platform_of(stage);
+                (Some(names.named(graph, name, &platform)?), platform)
             }
-            BaseRef::Scratch => {
-                // Nothing is the same on every platform: it is for the one that is built for, as with BuildKit.
-                let scratch = Scratch {
-                    platform: self.platform.clone(),
-                };
-                let name = format!("step:{place}/scratch");
-                graph
-                    .add(NodeKind::Base, name, vec![], Box::new(scratch))
-                    .map_err(|error| defect(&error))?
-            }
+            BaseRef::Scratch => (None, self.platform_of(stage)),
+        };
+        // Nothing is for the platform that is built for, whatever FROM says, as with BuildKit; where that platform
+        // was asked for, the image says so in the end, and what comes to the same for all may be one.
+        let empty = if self.asked() {
+            &platform
+        } else {
+            &self.platform
+        };
+        let scratch = base.is_none().then_some(empty);
+        let start = format!("{base:?} {scratch:?} {platform}");
+        let print = fingerprint(graph, names, plan, stage, &start, &self.platform, ends)?;
+        if let Some(node) = shared.get(&print).copied() {
+            return Ok(End { node, platform });
+        }
+        let place = self.place(graph, stage, &platform);
+        if let Some(step) = stage
+            .steps
+            .iter()
+            .find(|step| matches!(step.kind, ast::Kind::Run(_)))
+        {
+            names.runs(&platform, format!("{}:{}: RUN", self.file, step.line));
+        }
+        let base = if let Some(base) = base {
+            base
+        } else {
+            let scratch = Scratch {
+                platform: empty.clone(),
+            };
+            let name = format!("step:{place}/scratch");
+            graph
+                .add(NodeKind::Base, name, vec![], Box::new(scratch))
+                .map_err(|error| defect(&error))?
         };
         let start = StageStart {
             world: Arc::clone(world),
@@ -268,7 +350,7 @@ impl Recipe {
                 BaseRef::Scratch | BaseRef::Stage(_) => place.clone(),
             },
             triggers,
-            platform,
+            platform: platform.clone(),
         };
         let mut at = graph
             .add(
@@ -290,11 +372,11 @@ impl Recipe {
                     CopySource::Context => inputs.push(names.context(graph)?),
                     CopySource::Stage(index) => {
                         from = format!("stage {index}");
-                        inputs.push(earlier(index)?);
+                        inputs.push(earlier(index)?.node);
                     }
                     CopySource::Named(name) => {
                         from.clone_from(name);
-                        inputs.push(names.named(graph, name, None)?);
+                        inputs.push(names.named(graph, name, &self.platform)?);
                     }
                 }
             }
@@ -308,8 +390,10 @@ impl Recipe {
                 }
                 let (node, what) = match source {
                     CopySource::Context => (names.context(graph)?, "the build context".to_owned()),
-                    CopySource::Stage(index) => (earlier(index)?, format!("stage {index}")),
-                    CopySource::Named(name) => (names.named(graph, name, None)?, name.clone()),
+                    CopySource::Stage(index) => (earlier(index)?.node, format!("stage {index}")),
+                    CopySource::Named(name) => {
+                        (names.named(graph, name, &self.platform)?, name.clone())
+                    }
                 };
                 mounted.push(Mounted {
                     source: source.clone(),
@@ -332,7 +416,8 @@ impl Recipe {
                 .add(NodeKind::Step, name, inputs, Box::new(step))
                 .map_err(|error| defect(&error))?;
         }
-        Ok(at)
+        shared.insert(print, at);
+        Ok(End { node: at, platform })
     }
 }
 

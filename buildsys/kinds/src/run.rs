@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use tbuild_dockerfile::Normalizer;
+use tbuild_dockerfile::{Normalizer, Platform};
 use tbuild_exec::{Action, Exit, Limits, Mount, MountSource, Network, User};
 use tbuild_graph::KeyManifest;
 use tbuild_realise::{Context, OpError};
@@ -150,6 +150,16 @@ impl Run {
         seen.chain(self.asked.impure()).collect()
     }
 
+    /// What its programs are for, as its image says.
+    fn platform(&self) -> Platform {
+        let config = &self.parent.config;
+        Platform {
+            os: config.os.clone(),
+            architecture: config.architecture.clone(),
+            variant: config.variant.clone().unwrap_or_default(),
+        }
+    }
+
     /// The same with mounts; what they show has to be in the key by other fields.
     pub(crate) fn with_mounts(mut self, mounts: Vec<Mount>) -> Self {
         self.mounts = mounts;
@@ -193,13 +203,7 @@ impl Run {
             .text("folder", &self.cwd)
             .text("network", network)
             .text("policy", POLICY)
-            .text(
-                "platform",
-                format!(
-                    "{}/{}",
-                    self.parent.config.os, self.parent.config.architecture
-                ),
-            )
+            .text("platform", self.platform())
             .list(
                 "layer",
                 self.parent.layers.iter().map(|layer| layer.diff_id),
@@ -358,7 +362,8 @@ pub(crate) fn run_staged(
     let mut pass = |stream, bytes: &[u8]| cx.output(stream, bytes);
     let deadline = Deadline::start(&cx.cancel, world.steps.timeout);
     let mut sink = |stream, bytes: &[u8]| redactor.pass(stream, bytes, &mut pass);
-    let ended = world.executor.run(&action, &mut sink, deadline.cancel());
+    let executor = world.executor_for(&run.platform())?;
+    let ended = executor.run(&action, &mut sink, deadline.cancel());
     redactor.finish(&mut pass);
     match ended {
         Ok(exit) if exit.success() => Ok(staging),

@@ -82,7 +82,7 @@ impl Op for StageStart {
         };
         let scope = if let Some(scope) = state.scope.take() {
             state.config.config.on_build.clear();
-            scope.child()
+            scope.child_in(&self.plan)
         } else {
             // A base that no one could be asked about when the graph was made.
             let planned = self.triggers.as_deref().unwrap_or_default();

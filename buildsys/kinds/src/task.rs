@@ -12,7 +12,7 @@ use tbuild_realise::{Context, Effect, Op, OpError, Output, Prepared};
 
 use crate::deploy::{Desired, kube_failure, label};
 use crate::value::PushValue;
-use crate::{ImageValue, ReleaseValue, TreeValue};
+use crate::{Built, ReleaseValue, TreeValue};
 
 /// A task. Its inputs: chart, helm, the images' pushes, then its declared inputs.
 pub(crate) struct Task {
@@ -56,11 +56,17 @@ impl Task {
         {
             manifest = match (
                 output.get::<TreeValue>(),
-                output.get::<ImageValue>(),
+                Built::of(output),
                 output.get::<PushValue>(),
             ) {
                 (Some(tree), ..) => manifest.files(format!("input {name}"), tree.digest),
-                (_, Some(image), _) => manifest.text(format!("input {name}"), image.id),
+                (_, Some(Built::Image(image)), _) => {
+                    manifest.text(format!("input {name}"), image.id)
+                }
+                (_, Some(built), _) => {
+                    let ids = built.images().into_iter().map(|image| image.id);
+                    manifest.list(format!("input {name}"), ids)
+                }
                 (.., Some(push)) => manifest.text(format!("input {name}"), push.manifest),
                 _ => manifest,
             };

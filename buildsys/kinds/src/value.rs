@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tbuild_digest::{BlobDigest, DiffId, TreeDigest};
-use tbuild_dockerfile::Scope;
+use tbuild_dockerfile::{Platform, Scope};
 use tbuild_fetch::BaseSpec;
 use tbuild_oci::ImageConfig;
 use tbuild_realise::{OpError, Output};
@@ -86,6 +86,13 @@ pub struct ImageValue {
     pub config: Arc<[u8]>,
     /// The config's digest: what Docker calls the image ID.
     pub id: BlobDigest,
+}
+
+/// Images of several platforms that are one to whoever pulls it: an index.
+#[derive(Debug, Clone)]
+pub struct IndexValue {
+    /// The images in the order of the index.
+    pub images: Vec<(Platform, Arc<ImageValue>)>,
 }
 
 /// One file: a tool.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tbuild_digest::DiffId;
+use tbuild_dockerfile::Platform;
 use tbuild_exec::Executor;
 use tbuild_kube::Cluster;
 use tbuild_oci::LayerIndex;
@@ -15,6 +16,7 @@ use tbuild_tree::Rootfs;
 use tokio::sync::OnceCell;
 
 use crate::deploy::kube_failure;
+use crate::emulation::How;
 use crate::{LayerRef, StepSettings, resemble};
 
 /// The store's space for encoded layer indexes, by diff ID.
@@ -69,6 +71,8 @@ pub struct World {
     pub launcher: Vec<String>,
     /// Held while a layer is compressed.
     pub(crate) compressing: Mutex<()>,
+    /// How programs of other platforms are run, as far as it was asked.
+    pub(crate) emulation: Mutex<HashMap<Platform, How>>,
     indexes: Mutex<HashMap<DiffId, Arc<LayerIndex>>>,
     cluster: OnceCell<Cluster>,
 }
@@ -93,6 +97,7 @@ impl World {
             steps: StepSettings::default(),
             launcher: Vec::new(),
             compressing: Mutex::default(),
+            emulation: Mutex::default(),
             indexes: Mutex::default(),
             cluster: OnceCell::new(),
         }

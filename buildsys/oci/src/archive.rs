@@ -8,7 +8,7 @@ use tbuild_digest::{BlobDigest, DiffId};
 use tbuild_tree::{Entry, Node, TreePath};
 
 use crate::header::{BLOCK, Header, pad};
-use crate::manifest::{Descriptor, Index, Manifest, media_type};
+use crate::manifest::{Descriptor, Index, Manifest, Platform, media_type};
 
 /// Opens a blob; called once a use.
 pub type Opener<'a> = Box<dyn Fn() -> io::Result<Box<dyn Read + 'a>> + 'a>;
@@ -73,24 +73,101 @@ pub fn docker_archive<'a>(
     files
 }
 
+/// One of several images: what it is for, its config, its layers with where to read them.
+pub struct PlatformImage<'a> {
+    /// What it is for.
+    pub platform: Platform,
+    /// The config's bytes.
+    pub config: Vec<u8>,
+    /// The layers, lowest first.
+    pub layers: Vec<(Descriptor, Opener<'a>)>,
+}
+
 /// The files of an OCI image layout that holds one image. `names` become `org.opencontainers.image.ref.name`.
 pub fn oci_layout<'a>(
     config: &[u8],
     layers: Vec<(Descriptor, Opener<'a>)>,
     names: &[String],
 ) -> (Vec<ArchiveFile<'a>>, BlobDigest) {
-    let blob = |digest: &BlobDigest| format!("blobs/sha256/{}", digest.hex());
-    let config_digest = BlobDigest::of(config);
-    let manifest = Manifest::new(
-        Descriptor::new(media_type::CONFIG, config_digest, config.len() as u64),
-        layers
-            .iter()
-            .map(|(descriptor, _)| descriptor.clone())
-            .collect(),
-    )
-    .to_bytes();
-    let manifest_digest = BlobDigest::of(&manifest);
-    let descriptor = Descriptor::new(media_type::MANIFEST, manifest_digest, manifest.len() as u64);
+    let mut blobs = Blobs::default();
+    let descriptor = blobs.image(config, layers);
+    let digest = descriptor.digest;
+    (blobs.layout(descriptor, names), digest)
+}
+
+/// The same of one index: an image a platform, in order.
+pub fn oci_index_layout<'a>(
+    images: Vec<PlatformImage<'a>>,
+    names: &[String],
+) -> (Vec<ArchiveFile<'a>>, BlobDigest) {
+    let mut blobs = Blobs::default();
+    let manifests = images.into_iter().map(|image| {
+        let mut descriptor = blobs.image(&image.config, image.layers);
+        descriptor.platform = Some(image.platform);
+        descriptor
+    });
+    let index = Index::new(manifests.collect()).to_bytes();
+    let digest = BlobDigest::of(&index);
+    let descriptor = Descriptor::new(media_type::INDEX, digest, index.len() as u64);
+    blobs.documents.insert(0, (digest, index));
+    (blobs.layout(descriptor, names), digest)
+}
+
+/// The blobs of a layout: what is small first.
+#[derive(Default)]
+struct Blobs<'a> {
+    documents: Vec<(BlobDigest, Vec<u8>)>,
+    layers: Vec<(Descriptor, Opener<'a>)>,
+}
+
+impl<'a> Blobs<'a> {
+    /// Adds an image and its manifest, which it describes.
+    fn image(&mut self, config: &[u8], layers: Vec<(Descriptor, Opener<'a>)>) -> Descriptor {
+        let config_digest = BlobDigest::of(config);
+        let manifest = Manifest::new(
+            Descriptor::new(media_type::CONFIG, config_digest, config.len() as u64),
+            layers
+                .iter()
+                .map(|(descriptor, _)| descriptor.clone())
+                .collect(),
+        )
+        .to_bytes();
+        let digest = BlobDigest::of(&manifest);
+        let descriptor = Descriptor::new(media_type::MANIFEST, digest, manifest.len() as u64);
+        self.documents.push((digest, manifest));
+        self.documents.push((config_digest, config.to_vec()));
+        self.layers.extend(layers);
+        descriptor
+    }
+
+    /// All files of the layout whose index.json points at `descriptor`, once a name.
+    fn layout(self, descriptor: Descriptor, names: &[String]) -> Vec<ArchiveFile<'a>> {
+        let mut files = vec![
+            bytes("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
+            bytes("index.json", named(descriptor, names).to_bytes()),
+        ];
+        let path = |digest: &BlobDigest| format!("blobs/sha256/{}", digest.hex());
+        let mut seen = std::collections::BTreeSet::new();
+        for (digest, document) in self.documents {
+            if seen.insert(digest) {
+                files.push(bytes(path(&digest), document));
+            }
+        }
+        for (descriptor, open) in self.layers {
+            if seen.insert(descriptor.digest) {
+                files.push(ArchiveFile {
+                    path: path(&descriptor.digest),
+                    size: descriptor.size,
+                    open,
+                });
+            }
+        }
+        files
+    }
+}
+
+/// The index of a layout.
+fn named(descriptor: Descriptor, names: &[String]) -> Index {
     let mut entries: Vec<Descriptor> = names
         .iter()
         .map(|name| {
@@ -104,23 +181,7 @@ pub fn oci_layout<'a>(
     if entries.is_empty() {
         entries.push(descriptor);
     }
-    let mut files = vec![
-        bytes("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
-        bytes("index.json", Index::new(entries).to_bytes()),
-        bytes(blob(&manifest_digest), manifest),
-        bytes(blob(&config_digest), config.to_vec()),
-    ];
-    let mut seen = std::collections::BTreeSet::new();
-    for (descriptor, open) in layers {
-        if seen.insert(descriptor.digest) {
-            files.push(ArchiveFile {
-                path: blob(&descriptor.digest),
-                size: descriptor.size,
-                open,
-            });
-        }
-    }
-    (files, manifest_digest)
+    Index::new(entries)
 }
 
 /// Writes files as a tar: given order, folders before what is in them, canonical headers.

@@ -15,7 +15,10 @@ mod reference;
 mod tar;
 mod write;
 
-pub use archive::{ArchiveFile, Opener, PlainLayer, docker_archive, oci_layout, write_archive};
+pub use archive::{
+    ArchiveFile, Opener, PlainLayer, PlatformImage, docker_archive, oci_index_layout, oci_layout,
+    write_archive,
+};
 pub use config::{Empty, Extra, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};
 pub use gzip::{COMPRESSOR_ID, Chunker, compress, compress_chunk, decompress};
 pub use index::{IndexError, LayerIndex};

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tbuild_digest::BlobDigest;
 use tbuild_dockerfile::Platform;
 use tbuild_kinds::adhoc::{self, Build};
 use tbuild_kinds::export::{self, Format};
-use tbuild_kinds::{ImageValue, Nodes, PushValue};
+use tbuild_kinds::{Built, Nodes, PushValue, platforms};
 
 use crate::args::Global;
 use crate::engine::Engine;
@@ -36,6 +37,30 @@ pub struct OutputSpec {
 }
 
 impl OutputArguments {
+    /// Refuses what takes one image alone, where there are several.
+    pub fn refuse_several(
+        &self,
+        outputs: &[OutputSpec],
+        platforms: &[Platform],
+    ) -> Result<(), CliError> {
+        let docker = |output: &OutputSpec| output.format == Format::DockerArchive;
+        let what = if self.load {
+            "--load"
+        } else if outputs.iter().any(docker) {
+            "--output type=docker"
+        } else {
+            return Ok(());
+        };
+        let all: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+        Err(CliError::usage(format!(
+            "{what} takes the image of one platform, and this builds for {}: what the Docker Engine loads has \
+             no index",
+            all.join(", ")
+        ))
+        .hint("--push and --output type=oci take all of them as one index")
+        .hint(format!("--platform={} leaves one alone", all[0])))
+    }
+
     /// Reads the specifications.
     pub fn parse(&self) -> Result<Vec<OutputSpec>, CliError> {
         self.output.iter().map(|text| parse(text)).collect()
@@ -111,9 +136,9 @@ pub struct Arguments {
     /// A label
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
-    /// The platform: os/architecture
-    #[arg(long)]
-    platform: Option<String>,
+    /// What it is for: os/architecture[/variant]; several make one index of images [default: this machine]
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+    platform: Vec<String>,
     /// Check the Dockerfile, and build nothing
     #[arg(long)]
     check: bool,
@@ -150,14 +175,12 @@ impl Arguments {
             .map_or_else(|| context.join("Dockerfile"), |file| start.join(file));
         let text = tbuild_kinds::dockerfile(&file, self.file.is_some())
             .map_err(|error| CliError::usage(format!("cannot read {}: {error}", file.display())))?;
-        let platform = match &self.platform {
-            Some(platform) => Platform::parse(platform).ok_or_else(|| {
-                CliError::usage(format!(
-                    "--platform {platform}: os/architecture is expected"
-                ))
-            })?,
-            None => Platform::default(),
-        };
+        let platforms = self.platform.iter().map(|text| {
+            Platform::parse(text).ok_or_else(|| {
+                CliError::usage(format!("--platform {text}: os/architecture is expected"))
+            })
+        });
+        let platforms = platforms::sorted(&platforms.collect::<Result<Vec<_>, _>>()?);
         let args = self
             .build_arg
             .iter()
@@ -181,7 +204,7 @@ impl Arguments {
                 .iter()
                 .map(|text| pair("--label", text))
                 .collect::<Result<_, _>>()?,
-            platform,
+            platforms,
             no_cache: self.no_cache,
         })
     }
@@ -196,12 +219,14 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         .clone()
         .unwrap_or_else(|| PathBuf::from("."));
     let start = std::path::absolute(start).map_err(|error| CliError::internal(&error))?;
-    let mut build = arguments.build(&start)?;
+    let build = arguments.build(&start)?;
+    if build.platforms.len() > 1 {
+        arguments
+            .output
+            .refuse_several(&outputs, &build.platforms)?;
+    }
     let steps = arguments.steps.settings(&start)?;
     let engine = Engine::with_steps(global, project, steps)?;
-    if arguments.platform.is_none() {
-        build.platform = Platform::parse(&engine.world.machine.platform).unwrap_or_default();
-    }
     if arguments.check {
         return check(&engine, &build);
     }
@@ -221,17 +246,17 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         }
     }
     engine.warn(&pipeline.warnings);
+    if !global.dry_run {
+        pipeline.can_run()?;
+    }
     drop(pipeline);
     let outcome = engine.realise(Arc::new(graph), &targets).await?;
     if global.dry_run {
         return Ok(0);
     }
-    let value = outcome
-        .outputs
-        .get(&image)
-        .and_then(tbuild_realise::Output::get::<ImageValue>);
+    let value = outcome.outputs.get(&image).and_then(Built::of);
     let value = value.ok_or_else(|| CliError::failed("the image was not built"))?;
-    deliver(
+    let id = deliver(
         &engine,
         &value,
         &arguments.tag,
@@ -240,12 +265,12 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     )
     .await?;
     if let Some(file) = &arguments.iidfile {
-        std::fs::write(start.join(file), value.id.to_string()).map_err(|error| {
+        std::fs::write(start.join(file), id.to_string()).map_err(|error| {
             CliError::failed(format!("cannot write {}: {error}", file.display()))
         })?;
     }
     if !global.json {
-        crate::output::line(value.id);
+        crate::output::line(id);
         for pushed in targets[1..]
             .iter()
             .filter_map(|node| outcome.outputs.get(node)?.get::<PushValue>())
@@ -276,27 +301,30 @@ fn check(engine: &Engine, build: &Build) -> Result<u8, CliError> {
     Ok(u8::from(!findings.is_empty()))
 }
 
-/// Writes an image where it is wanted, and hands it to the Docker Engine if asked.
+/// Writes an image, or several as one, where it is wanted, and hands it to the Docker Engine if asked. Returns
+/// what it is known by.
 pub async fn deliver(
     engine: &Engine,
-    image: &ImageValue,
+    built: &Built,
     names: &[String],
     outputs: &[OutputSpec],
     load: bool,
-) -> Result<(), CliError> {
+) -> Result<BlobDigest, CliError> {
     for output in outputs {
-        let (world, image, names) = (Arc::clone(&engine.world), image.clone(), names.to_vec());
+        let (world, built, names) = (Arc::clone(&engine.world), built.clone(), names.to_vec());
         let (format, dest) = (output.format, output.dest.clone());
         let written = tokio::task::spawn_blocking(move || {
-            export::write(&world, &image, &names, format, &dest)
+            export::write(&world, &built, &names, format, &dest)
         });
         written
             .await
             .map_err(|error| CliError::internal(&error))??;
     }
     if load {
-        let (world, image, names) = (Arc::clone(&engine.world), image.clone(), names.to_vec());
-        export::load(world, image, names, std::env::var("DOCKER_HOST").ok()).await?;
+        let (world, built, names) = (Arc::clone(&engine.world), built.clone(), names.to_vec());
+        export::load(world, built, names, std::env::var("DOCKER_HOST").ok()).await?;
     }
-    Ok(())
+    let (world, built) = (Arc::clone(&engine.world), built.clone());
+    let id = tokio::task::spawn_blocking(move || built.id(&world));
+    Ok(id.await.map_err(|error| CliError::internal(&error))??)
 }

@@ -134,6 +134,7 @@ async fn built(engine: &Engine, wanted: &NodeRef) -> Result<Operand, CliError> {
         let mut pipeline = engine.pipeline();
         let node = pipeline.node(&mut graph, wanted)?;
         pipeline.finish(&mut graph)?;
+        pipeline.can_run()?;
         node
     };
     let outcome = engine.realise(Arc::new(graph), &[node]).await?;

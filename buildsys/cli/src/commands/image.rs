@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tbuild_config::{Kind, NodeRef};
-use tbuild_kinds::{ImageValue, Nodes, PushValue};
+use tbuild_kinds::{Built, Nodes, PushValue, platforms};
 
 use crate::args::Global;
 use crate::engine::Engine;
@@ -39,6 +39,12 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         );
     }
     let outputs = arguments.output.parse()?;
+    for name in &arguments.names {
+        let platforms = platforms::sorted(&project.config.images[name].platforms);
+        if platforms.len() > 1 {
+            arguments.output.refuse_several(&outputs, &platforms)?;
+        }
+    }
     let start = global.directory.as_deref().unwrap_or(Path::new("."));
     let start = std::path::absolute(start).map_err(|error| CliError::internal(&error))?;
     let steps = arguments.steps.settings(&start)?;
@@ -54,6 +60,9 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     }
     pipeline.finish(&mut graph)?;
     engine.warn(&pipeline.warnings);
+    if !global.dry_run {
+        pipeline.can_run()?;
+    }
     drop(pipeline);
     let targets: Vec<_> = images.iter().chain(&pushes).copied().collect();
     let outcome = engine.realise(Arc::new(graph), &targets).await?;
@@ -61,11 +70,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         return Ok(0);
     }
     for (name, node) in arguments.names.iter().zip(&images) {
-        let Some(image) = outcome
-            .outputs
-            .get(node)
-            .and_then(tbuild_realise::Output::get::<ImageValue>)
-        else {
+        let Some(built) = outcome.outputs.get(node).and_then(Built::of) else {
             continue;
         };
         let config = &engine.project.config.images[name];
@@ -74,9 +79,10 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
             .iter()
             .map(|tag| format!("{}:{tag}", config.repository))
             .collect();
-        super::build::deliver(&engine, &image, &names, &outputs, arguments.output.load).await?;
+        let load = arguments.output.load;
+        let id = super::build::deliver(&engine, &built, &names, &outputs, load).await?;
         if !global.json {
-            crate::output::line(image.id);
+            crate::output::line(id);
         }
     }
     for node in &pushes {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use tbuild_config::{Kind, NodeRef};
 use tbuild_graph::NodeId;
-use tbuild_kinds::{ImageValue, Nodes};
+use tbuild_kinds::{Built, Nodes};
 use tbuild_node::{
     Addresses, BoxError, ClusterImages, Deadlines, DownOutcome, NodeError, NodeEvent, NodePhase,
     NodeSpec, Observer, UpOutcome,
@@ -105,12 +105,11 @@ async fn up(global: &Global) -> Result<u8, CliError> {
     for image in node.images.values() {
         targets.push(pipeline.node(&mut graph, &NodeRef::new(Kind::Image, &image.value))?);
     }
+    pipeline.can_run()?;
     drop(pipeline);
     let outcome = engine.realise(Arc::new(graph), &targets).await?;
-    let image = outcome
-        .outputs
-        .get(&machine)
-        .and_then(tbuild_realise::Output::get::<ImageValue>);
+    let image = outcome.outputs.get(&machine).and_then(Built::of);
+    let image = image.and_then(|built| built.here(&engine.world));
     let image = image.ok_or_else(|| CliError::failed("the node's image was not built"))?;
     let world = Arc::clone(&engine.world);
     let layers = image.state.layers.clone();

@@ -73,6 +73,9 @@ pub async fn realise(engine: &Engine, wanted: &[NodeRef]) -> Result<Outcome, Cli
         }
         pipeline.finish(&mut graph)?;
         engine.warn(&pipeline.warnings);
+        if !engine.global.dry_run {
+            pipeline.can_run()?;
+        }
     }
     engine.realise(Arc::new(graph), &targets).await
 }

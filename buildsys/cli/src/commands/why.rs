@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tbuild_graph::{Change, KeyManifest, NodeId, explain};
-use tbuild_kinds::{ImageValue, Nodes, StateValue, compare_listings, read_listing};
+use tbuild_kinds::{ImageValue, Nodes, StateValue, compare_listings, platforms, read_listing};
 use tbuild_realise::{Outcome, Status, last, read_record};
 use tbuild_store::Store;
 
@@ -89,7 +89,7 @@ pub fn layers_below(graph: &Nodes, outcome: &Outcome, node: NodeId) -> Vec<Strin
 fn add(engine: &Engine, graph: &mut Nodes, wanted: &str) -> Result<NodeId, CliError> {
     let mut pipeline = engine.pipeline();
     if let Some(step) = wanted.strip_prefix("step:") {
-        let image = step.split('/').next().unwrap_or_default();
+        let image = platforms::plain_name(step.split('/').next().unwrap_or_default());
         pipeline.node(
             graph,
             &tbuild_config::NodeRef::new(tbuild_config::Kind::Image, image),

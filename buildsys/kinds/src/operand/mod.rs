@@ -21,7 +21,7 @@ use tbuild_store::{BlobReader, Store as _};
 use tbuild_tree::{Entry, Node, Tree, TreePath};
 
 use crate::content::in_folder;
-use crate::{ChartValue, ImageValue, LayerRef, StateValue, TreeValue, World};
+use crate::{Built, ChartValue, LayerRef, StateValue, TreeValue, World};
 
 pub use archive::from_path;
 pub use stored::{from_id, from_reference};
@@ -57,7 +57,13 @@ impl Operand {
 
     /// What a realised node came to; none for what holds no files.
     pub fn from_output(world: &Arc<World>, output: &Output) -> Result<Option<Self>, OpError> {
-        if let Some(image) = output.get::<ImageValue>() {
+        if let Some(built) = Built::of(output) {
+            let image = built.here(world).ok_or_else(|| {
+                let machine = world.machine_platform();
+                OpError::usage(format!(
+                    "none of its images is for {machine}, as this machine is"
+                ))
+            })?;
             let layers: Vec<DiffId> = diff_ids(&image.state.layers);
             return Self::image(world, &image.config, &layers).map(Some);
         }

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tbuild_config::{Kind, NodeRef};
-use tbuild_dockerfile::Platform;
 use tbuild_graph::NodeId;
 use tbuild_kinds::adhoc::{self, Build};
 use tbuild_kinds::{Nodes, Reading};
@@ -89,6 +88,7 @@ impl Arguments {
             (None, None) => return Err(CliError::usage("nothing to verify is named")),
         };
         pipeline.finish(graph)?;
+        pipeline.can_run()?;
         Ok(Selected {
             node,
             reads: pipeline.reads,
@@ -124,7 +124,6 @@ impl Arguments {
             text,
             target: self.target.clone(),
             args: self.build_arg.iter().map(arg).collect::<Result<_, _>>()?,
-            platform: Platform::parse(&engine.world.machine.platform).unwrap_or_default(),
             ..Build::default()
         })
     }

@@ -6,8 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use tbuild_digest::{ActionKey, BlobDigest};
-use tbuild_kinds::{ImageValue, Nodes};
-use tbuild_realise::Output;
+use tbuild_kinds::{Built as Image, Nodes};
 use tbuild_sandbox::Surroundings;
 
 use super::Arguments;
@@ -74,12 +73,10 @@ pub async fn run(engine: &Engine, arguments: &Arguments, result: &Path) -> Resul
             key: outcome.manifests.get(&node)?.key(),
         })
     });
-    let image = outcome
-        .outputs
-        .get(&target)
-        .and_then(Output::get::<ImageValue>);
+    let image = outcome.outputs.get(&target).and_then(Image::of);
+    let image = image.map(|image| image.id(&engine.world)).transpose()?;
     let built = Built {
-        image: image.map(|image| image.id),
+        image,
         key: outcome
             .manifests
             .get(&target)

@@ -1,0 +1,172 @@
+//! Programs of other platforms: whether and how this machine runs them.
+//!
+//! The kernel runs what it knows, and by binfmt_misc what somebody has registered an interpreter for (Linux:
+//! Documentation/admin-guide/binfmt-misc.rst). Whether it does is found out by having it run something: what is
+//! registered outside of a container cannot be read inside, and works there.
+
+mod handler;
+mod probe;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tbuild_dockerfile::Platform;
+use tbuild_exec::{Action, Cancel, ExecError, Executor, Exit, Mount, MountSource, OutputSink};
+use tbuild_realise::OpError;
+use tbuild_store::Store as _;
+
+use crate::World;
+
+/// How programs of a platform are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum How {
+    /// As all others. Where an interpreter is found by its path, a step has to see it.
+    Kernel { interpreter: Option<PathBuf> },
+    /// Not at all. An emulator may be there that nothing starts.
+    Never { emulator: Option<PathBuf> },
+}
+
+/// What a platform's emulator is called after, and what a program for it is.
+fn names(platform: &Platform) -> Option<&'static str> {
+    Some(match platform.architecture.as_str() {
+        "amd64" => "x86_64",
+        "386" => "i386",
+        "arm64" => "aarch64",
+        "arm" => "arm",
+        "riscv64" => "riscv64",
+        "ppc64le" => "ppc64le",
+        "s390x" => "s390x",
+        _ => return None,
+    })
+}
+
+/// The program that emulates the user side of a platform, if one is installed that needs no libraries.
+fn emulator(platform: &Platform) -> Option<PathBuf> {
+    let name = format!("qemu-{}-static", names(platform)?);
+    let folders = ["/usr/bin", "/usr/local/bin"].map(Path::new);
+    let mut paths = folders.iter().map(|folder| folder.join(&name));
+    paths.find(|path| path.is_file())
+}
+
+impl World {
+    /// This machine's platform.
+    pub(crate) fn machine_platform(&self) -> Platform {
+        Platform::parse(&self.machine.platform).unwrap_or_default()
+    }
+
+    /// How programs of `platform` are run here.
+    pub(crate) fn how(&self, platform: &Platform) -> Result<How, OpError> {
+        let machine = self.machine_platform();
+        if (&platform.os, &platform.architecture) == (&machine.os, &machine.architecture) {
+            return Ok(How::Kernel { interpreter: None });
+        }
+        let known = |world: &Self| world.emulation.lock().ok()?.get(platform).cloned();
+        if let Some(how) = known(self) {
+            return Ok(how);
+        }
+        let how = self.find_out(platform)?;
+        if let Ok(mut known) = self.emulation.lock() {
+            known.insert(platform.clone(), how.clone());
+        }
+        Ok(how)
+    }
+
+    fn find_out(&self, platform: &Platform) -> Result<How, OpError> {
+        let never = How::Never {
+            emulator: emulator(platform),
+        };
+        let Some(program) = probe::program(platform) else {
+            return Ok(never);
+        };
+        let folder = self.store.scratch("emulation")?;
+        let runs = probe::runs(&folder, platform, &program).map_err(|error| OpError::Internal {
+            message: format!("cannot try a program in {}: {error}", folder.display()),
+        })?;
+        if !runs {
+            return Ok(never);
+        }
+        let handlers = Path::new("/proc/sys/fs/binfmt_misc");
+        let interpreter = handler::of(handlers, &program).and_then(handler::Handler::by_path);
+        Ok(How::Kernel { interpreter })
+    }
+
+    /// Refuses programs of a platform that this machine does not run. `place` is what would run them.
+    pub(crate) fn can_run(&self, platform: &Platform, place: &str) -> Result<(), OpError> {
+        let How::Never { emulator } = self.how(platform)? else {
+            return Ok(());
+        };
+        let machine = self.machine_platform();
+        let error = OpError::Unreachable {
+            message: format!(
+                "{place}: programs for {platform} do not run on this machine, which is {machine}"
+            ),
+            hints: Vec::new(),
+        };
+        let qemu = names(platform).map(|name| format!("qemu-{name}"));
+        let error = match (emulator, qemu) {
+            _ if platform.os != machine.os => error,
+            (Some(path), Some(qemu)) => error.hint(format!(
+                "{} is installed but not registered with the kernel (binfmt_misc): `systemctl restart \
+                 systemd-binfmt` does that, or `update-binfmts --enable {qemu}` (package binfmt-support)",
+                path.display()
+            )),
+            (None, Some(_)) => error.hint(
+                "an emulator is missing: `apt install qemu-user-static binfmt-support` installs one and \
+                 registers it with the kernel (binfmt_misc)",
+            ),
+            (_, None) => error.hint(format!("no emulator is known for {}", platform.architecture)),
+        };
+        Err(error.hint(
+            "stages that copy and set alone need none; FROM --platform=$BUILDPLATFORM starts one of this machine's",
+        ))
+    }
+
+    /// What runs programs of `platform`.
+    pub(crate) fn executor_for(&self, platform: &Platform) -> Result<Arc<dyn Executor>, OpError> {
+        Ok(match self.how(platform)? {
+            How::Kernel {
+                interpreter: Some(interpreter),
+            } => Arc::new(Showing {
+                executor: Arc::clone(&self.executor),
+                interpreter,
+            }),
+            // What says to be for another platform may hold programs of this machine's.
+            How::Kernel { interpreter: None } | How::Never { .. } => Arc::clone(&self.executor),
+        })
+    }
+}
+
+/// An executor whose actions see an interpreter that the kernel looks up by its path.
+#[derive(Debug)]
+struct Showing {
+    executor: Arc<dyn Executor>,
+    interpreter: PathBuf,
+}
+
+impl Executor for Showing {
+    fn name(&self) -> &'static str {
+        self.executor.name()
+    }
+
+    fn caveat(&self) -> Option<String> {
+        self.executor.caveat()
+    }
+
+    fn run(
+        &self,
+        action: &Action,
+        output: &mut OutputSink<'_>,
+        cancel: &Cancel,
+    ) -> Result<Exit, ExecError> {
+        let mut action = action.clone();
+        action.mounts.push(Mount {
+            target: self.interpreter.display().to_string(),
+            source: MountSource::Bind(self.interpreter.clone()),
+            read_only: true,
+        });
+        self.executor.run(&action, output, cancel)
+    }
+}
+
+#[cfg(test)]
+mod tests;

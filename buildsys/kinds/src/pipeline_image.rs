@@ -1,0 +1,211 @@
+//! Images of tbuild.toml in the graph.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tbuild_config::{Image, Kind, NodeRef};
+use tbuild_dockerfile::{IgnoreRules, Platform};
+use tbuild_graph::NodeId;
+use tbuild_oci::ImageConfig;
+use tbuild_realise::OpError;
+
+use crate::filter::Filter;
+use crate::pipeline::Pipeline;
+use crate::platforms;
+use crate::recipe::{Names, Nodes, Recipe, Wanted, ignore_files, ignored};
+use crate::relocate::Reading;
+
+impl<'a> Pipeline<'a> {
+    /// An image, or the list of its images.
+    pub(crate) fn image(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
+        let image = self.configured(name)?;
+        if image.platforms.is_empty() {
+            let machine = self.platform();
+            return self.recipe(graph, name, &[machine], Wanted::Implied);
+        }
+        self.recipe(graph, name, &image.platforms, Wanted::Asked)
+    }
+
+    /// An image as what is for `platform` takes it: the one of its platforms that fits. One without platforms
+    /// of its own is made for whatever it is wanted for.
+    pub(crate) fn image_for(
+        &mut self,
+        graph: &mut Nodes,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<NodeId, OpError> {
+        let image = self.configured(name)?;
+        if image.platforms.is_empty() && *platform != self.platform() {
+            let node = format!("image:{}", platforms::name_for(name, platform));
+            return match graph.find(&node) {
+                Some(node) => Ok(node),
+                None => self.recipe(graph, name, std::slice::from_ref(platform), Wanted::OneOf),
+            };
+        }
+        let whole = self.node(graph, &NodeRef::new(Kind::Image, name))?;
+        if platforms::sorted(&image.platforms).len() < 2 {
+            return Ok(whole);
+        }
+        let node = format!("image:{}", platforms::name_for(name, platform));
+        graph.find(&node).ok_or_else(|| {
+            let all: Vec<String> = image.platforms.iter().map(ToString::to_string).collect();
+            OpError::usage(format!("image {name} is not built for {platform}"))
+                .hint(format!("[image.{name}] platforms: {}", all.join(", ")))
+        })
+    }
+
+    pub(crate) fn configured(&self, name: &str) -> Result<&'a Image, OpError> {
+        self.config
+            .images
+            .get(name)
+            .ok_or_else(|| Self::missing("image", name))
+    }
+
+    /// The nodes of an image of tbuild.toml for platforms.
+    fn recipe(
+        &mut self,
+        graph: &mut Nodes,
+        name: &str,
+        all: &[Platform],
+        wanted: Wanted,
+    ) -> Result<NodeId, OpError> {
+        let image = self.configured(name)?;
+        let file = image
+            .dockerfiles(name)
+            .into_iter()
+            .find(|file| self.world.resolve(Path::new(file)).exists())
+            .ok_or_else(|| {
+                OpError::usage(format!(
+                    "image {name} has no Dockerfile: {} is not there",
+                    image.dockerfiles(name).join(" or ")
+                ))
+            })?;
+        let path = self.world.resolve(Path::new(&file));
+        let text = crate::small::dockerfile(&path, true)
+            .map_err(|error| OpError::usage(format!("cannot read {}: {error}", path.display())))?;
+        self.reads.push(Reading::file(&path));
+        let is_template = Path::new(&file).extension().is_some_and(|end| end == "hbs");
+        let text = if is_template {
+            render(&file, &text, &image.values)?
+        } else {
+            text
+        };
+        let recipe = Recipe {
+            name: name.to_owned(),
+            file,
+            text,
+            target: image.target.as_ref().map(|target| target.value.clone()),
+            args: image
+                .args
+                .iter()
+                .map(|(name, value)| (name.clone(), value.value.clone()))
+                .collect(),
+            platform: all.first().cloned().unwrap_or_default(),
+            wanted,
+            labels: Vec::new(),
+            no_cache: false,
+            allow_insecure: self.world.steps.insecure,
+        };
+        let (world, show) = (self.world, Arc::clone(&self.show));
+        let mut names = ImageNames {
+            pipeline: self,
+            name,
+            image,
+            dockerfile: path,
+        };
+        platforms::add(world, graph, &recipe, all, &mut names, &show)
+    }
+}
+
+/// Dockerfile.hbs: strict, so that a value that is not there is an error; nothing is escaped.
+fn render(file: &str, text: &str, values: &tbuild_config::JsonMap) -> Result<String, OpError> {
+    let mut handlebars = handlebars::Handlebars::new();
+    handlebars.set_strict_mode(true);
+    handlebars.register_escape_fn(handlebars::no_escape);
+    handlebars.render_template(text, values).map_err(|error| {
+        OpError::usage(format!("{file}: {error}"))
+            .hint("values come from [image.NAME.values] of tbuild.toml")
+    })
+}
+
+/// What names in the Dockerfile of an image of tbuild.toml mean.
+struct ImageNames<'p, 'a, 'i> {
+    pipeline: &'p mut Pipeline<'a>,
+    name: &'i str,
+    image: &'i Image,
+    dockerfile: PathBuf,
+}
+
+impl Names for ImageNames<'_, '_, '_> {
+    fn context(&mut self, graph: &mut Nodes) -> Result<NodeId, OpError> {
+        let of = format!("image:{}", self.name);
+        if let Some(context) = &self.image.context {
+            self.pipeline.tree_ref(graph, &of, &context.value)
+        } else {
+            let folder = self
+                .dockerfile
+                .parent()
+                .unwrap_or(Path::new("."))
+                .to_owned();
+            let ignore = ignore_files(&self.dockerfile, &folder);
+            let shown = folder
+                .strip_prefix(&self.pipeline.world.project)
+                .unwrap_or(&folder)
+                .display()
+                .to_string();
+            self.pipeline.folder(
+                graph,
+                format!("source:{shown}"),
+                folder,
+                Filter::default(),
+                ignore,
+            )
+        }
+    }
+
+    fn contexts(&self) -> BTreeSet<String> {
+        self.image.contexts.keys().cloned().collect()
+    }
+
+    fn named(
+        &mut self,
+        graph: &mut Nodes,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<NodeId, OpError> {
+        match self.image.contexts.get(name) {
+            Some(input) => self
+                .pipeline
+                .tree(graph, &format!("image:{}/{name}", self.name), input),
+            None => self.pipeline.base(graph, name, platform),
+        }
+    }
+
+    fn machine(&self) -> Platform {
+        self.pipeline.platform()
+    }
+
+    fn runs(&mut self, platform: &Platform, place: String) {
+        self.pipeline.runs(platform, place);
+    }
+
+    fn config(&mut self, node: NodeId) -> Option<ImageConfig> {
+        self.pipeline.config_of(node)
+    }
+
+    fn ignored(&self) -> IgnoreRules {
+        match (&self.image.context, self.dockerfile.parent()) {
+            (None, Some(folder)) => ignored(&ignore_files(&self.dockerfile, folder)),
+            _ => IgnoreRules::default(),
+        }
+    }
+
+    fn keep(&mut self, node: NodeId, config: ImageConfig) {
+        self.pipeline.keep(node, config);
+    }
+
+    fn warn(&mut self, warnings: Vec<String>) {
+        self.pipeline.warn(warnings);
+    }
+}
