@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tbuild_digest::DiffId;
 use tbuild_dockerfile::Platform;
@@ -16,7 +16,7 @@ use tbuild_tree::Rootfs;
 use tokio::sync::OnceCell;
 
 use crate::deploy::kube_failure;
-use crate::emulation::How;
+use crate::emulation::{How, Registration};
 use crate::{LayerRef, StepSettings, resemble};
 
 /// The store's space for encoded layer indexes, by diff ID.
@@ -73,6 +73,8 @@ pub struct World {
     pub(crate) compressing: Mutex<()>,
     /// How programs of other platforms are run, as far as it was asked.
     pub(crate) emulation: Mutex<HashMap<Platform, How>>,
+    /// Emulators that this process has registered for itself; none where that is not to be had.
+    pub(crate) emulators: OnceLock<Option<Registration>>,
     indexes: Mutex<HashMap<DiffId, Arc<LayerIndex>>>,
     cluster: OnceCell<Cluster>,
 }
@@ -98,6 +100,7 @@ impl World {
             launcher: Vec::new(),
             compressing: Mutex::default(),
             emulation: Mutex::default(),
+            emulators: OnceLock::new(),
             indexes: Mutex::default(),
             cluster: OnceCell::new(),
         }

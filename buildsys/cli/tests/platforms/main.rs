@@ -1,5 +1,6 @@
 //! Images for several platforms, as users see them: what is built, what a registry gets, what is refused.
 
+mod emulation;
 mod place;
 mod registry;
 

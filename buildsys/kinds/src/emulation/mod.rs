@@ -5,6 +5,7 @@
 //! registered outside of a container cannot be read inside, and works there.
 
 mod handler;
+mod own;
 mod probe;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use tbuild_realise::OpError;
 use tbuild_store::Store as _;
 
 use crate::World;
+pub(crate) use own::Registration;
 
 /// How programs of a platform are run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,10 +81,12 @@ impl World {
             return Ok(never);
         };
         let folder = self.store.scratch("emulation")?;
-        let runs = probe::runs(&folder, platform, &program).map_err(|error| OpError::Internal {
-            message: format!("cannot try a program in {}: {error}", folder.display()),
-        })?;
-        if !runs {
+        let runs = || {
+            probe::runs(&folder, platform, &program).map_err(|error| OpError::Internal {
+                message: format!("cannot try a program in {}: {error}", folder.display()),
+            })
+        };
+        if !(runs()? || self.register(&folder) && runs()?) {
             return Ok(never);
         }
         let handlers = Path::new("/proc/sys/fs/binfmt_misc");
@@ -90,34 +94,31 @@ impl World {
         Ok(How::Kernel { interpreter })
     }
 
+    /// Registers the emulators that are installed where nobody else is concerned, once. Whether they are.
+    fn register(&self, folder: &Path) -> bool {
+        self.rootless
+            && self
+                .emulators
+                .get_or_init(|| {
+                    // It stays: a mount goes with the folder that it is on, in other namespaces, too.
+                    let folder = folder.join("binfmt_misc");
+                    std::fs::create_dir_all(&folder).ok()?;
+                    Registration::make(&folder).ok()
+                })
+                .is_some()
+    }
+
     /// Refuses programs of a platform that this machine does not run. `place` is what would run them.
     pub(crate) fn can_run(&self, platform: &Platform, place: &str) -> Result<(), OpError> {
         let How::Never { emulator } = self.how(platform)? else {
             return Ok(());
         };
-        let machine = self.machine_platform();
-        let error = OpError::Unreachable {
-            message: format!(
-                "{place}: programs for {platform} do not run on this machine, which is {machine}"
-            ),
-            hints: Vec::new(),
-        };
-        let qemu = names(platform).map(|name| format!("qemu-{name}"));
-        let error = match (emulator, qemu) {
-            _ if platform.os != machine.os => error,
-            (Some(path), Some(qemu)) => error.hint(format!(
-                "{} is installed but not registered with the kernel (binfmt_misc): `systemctl restart \
-                 systemd-binfmt` does that, or `update-binfmts --enable {qemu}` (package binfmt-support)",
-                path.display()
-            )),
-            (None, Some(_)) => error.hint(
-                "an emulator is missing: `apt install qemu-user-static binfmt-support` installs one and \
-                 registers it with the kernel (binfmt_misc)",
-            ),
-            (_, None) => error.hint(format!("no emulator is known for {}", platform.architecture)),
-        };
-        Err(error.hint(
-            "stages that copy and set alone need none; FROM --platform=$BUILDPLATFORM starts one of this machine's",
+        Err(refusal(
+            &self.machine_platform(),
+            platform,
+            place,
+            emulator,
+            self.rootless,
         ))
     }
 
@@ -134,6 +135,53 @@ impl World {
             How::Kernel { interpreter: None } | How::Never { .. } => Arc::clone(&self.executor),
         })
     }
+}
+
+/// Why programs of `platform` do not run, and what can be done about it.
+fn refusal(
+    machine: &Platform,
+    platform: &Platform,
+    place: &str,
+    emulator: Option<PathBuf>,
+    rootless: bool,
+) -> OpError {
+    let error = OpError::Unreachable {
+        message: format!(
+            "{place}: programs for {platform} do not run on this machine, which is {machine}"
+        ),
+        hints: Vec::new(),
+    };
+    let qemu = names(platform).map(|name| format!("qemu-{name}"));
+    let error = match (emulator, qemu) {
+        _ if platform.os != machine.os => error,
+        (Some(path), Some(qemu)) => {
+            let path = path.display();
+            let own = if rootless {
+                "tbuild does it for itself from Linux 6.7 on"
+            } else {
+                "run as an ordinary user, tbuild does it for itself from Linux 6.7 on"
+            };
+            error
+                .hint(format!(
+                    "{path} is installed, and not registered with the kernel (binfmt_misc)"
+                ))
+                .hint(format!(
+                    "`systemctl restart systemd-binfmt` registers it, or `update-binfmts --enable {qemu}` \
+                     (package binfmt-support); {own}"
+                ))
+        }
+        (None, Some(_)) => error.hint(
+            "an emulator is missing: `apt install qemu-user-static` installs one, and registers it with the kernel \
+             where systemd or binfmt-support runs",
+        ),
+        (_, None) => error.hint(format!(
+            "no emulator is known for {}",
+            platform.architecture
+        )),
+    };
+    error.hint(
+        "stages that only copy need none, and FROM --platform=$BUILDPLATFORM starts one that runs as this machine does",
+    )
 }
 
 /// An executor whose actions see an interpreter that the kernel looks up by its path.
