@@ -264,6 +264,8 @@ fn owner(
     link: bool,
 ) -> Result<(u32, u32), OpError> {
     let (name, group) = match chown.split_once(':') {
+        // A group alone leaves the files root's.
+        Some(("", group)) => ("root", Some(group)),
         Some((name, group)) => (name, Some(group)),
         None => (chown, None),
     };

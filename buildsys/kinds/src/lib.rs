@@ -10,6 +10,7 @@ mod cache_mount;
 mod chart;
 mod content;
 mod copy;
+mod cwd;
 mod deadline;
 mod deploy;
 mod emulation;

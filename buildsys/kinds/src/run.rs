@@ -339,6 +339,8 @@ pub(crate) fn run_staged(
     env.extend(held.env.clone());
     mounts.extend(held.mounts.iter().cloned());
     let staging = world.store.stage()?;
+    let layers = &run.parent.layers;
+    crate::cwd::ensure(world, layers, &run.cwd, &mounts, staging.upper())?;
     let action = Action {
         lower,
         upper: staging.upper().to_owned(),

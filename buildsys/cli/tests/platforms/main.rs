@@ -43,8 +43,9 @@ fn several_platforms_are_pushed_as_one_index() {
     let place = Place::new();
     place.write("Dockerfile", CROSS);
     let registry = Registry::start();
-    let name = registry.reference("team/app:v1");
-    let arguments = ["--build-context=base=base", "-t", &name, "--push"];
+    let name = "team/app:v1";
+    let reference = registry.reference(name);
+    let arguments = ["--build-context=base=base", "-t", &reference, "--push"];
     let (id, said) = place.built(&[&arguments[..], &[BOTH, "--iidfile=iid"]].concat());
     assert_eq!(said.matches("> RUN echo made").count(), 1, "{said}");
     assert_eq!(
@@ -54,23 +55,23 @@ fn several_platforms_are_pushed_as_one_index() {
     );
     assert_eq!(text(&place.path("iid")), id);
 
-    let index = registry.raw(&name);
+    let index = registry.raw(name);
     assert_eq!(platforms(&index), ["linux/amd64", "linux/arm64"]);
     assert_eq!(
         index["mediaType"],
         "application/vnd.oci.image.index.v1+json"
     );
     for arch in ["amd64", "arm64"] {
-        let seen = registry.inspect(&name, arch);
+        let seen = registry.inspect(name, arch);
         assert_eq!(seen["Architecture"], arch);
         assert_eq!(seen["Labels"]["arch"], arch);
         let folder = place.path(arch);
-        registry.pull(&name, arch, &folder);
+        registry.pull(name, arch, &folder);
         let said = place::file_of_layout(&folder, "out");
         assert_eq!(said, format!("linux/{} to linux/{arch}\n", place::own()));
         assert_eq!(place::file_of_layout(&folder, "made"), "made\n");
     }
-    assert_eq!(registry.digest(&name), id);
+    assert_eq!(registry.digest(name), id);
 
     // Once more, in another order and by flags that are repeated: nothing runs.
     let again = ["--platform=linux/amd64", "--platform", "linux/arm64"];
@@ -178,9 +179,9 @@ fn images_of_a_project_have_platforms_and_are_bases_of_each_other() {
     };
     let (code, said) = run(&["image", "top", "--push"]);
     assert_eq!(code, Some(0), "{said}");
-    let name = registry.reference("top:latest");
+    let name = "top:latest";
     for arch in ["amd64", "arm64"] {
-        let labels = &registry.inspect(&name, arch)["Labels"];
+        let labels = &registry.inspect(name, arch)["Labels"];
         assert_eq!(labels["all"], format!("{arch}-{arch}"));
     }
     let (code, said) = run(&["image", "top", "--push"]);

@@ -59,23 +59,23 @@ impl Registry {
     }
 
     /// The document that a name stands for.
-    fn document(name: &str) -> Vec<u8> {
-        let name = format!("docker://{name}");
+    fn document(&self, rest: &str) -> Vec<u8> {
+        let name = format!("docker://{}", self.reference(rest));
         Self::skopeo(&["inspect", "--tls-verify=false", "--raw", &name])
     }
 
-    pub fn raw(&self, name: &str) -> Value {
-        serde_json::from_slice(&Self::document(name)).expect("JSON")
+    pub fn raw(&self, rest: &str) -> Value {
+        serde_json::from_slice(&self.document(rest)).expect("JSON")
     }
 
     /// The digest of that document.
-    pub fn digest(&self, name: &str) -> String {
-        tbuild_digest::BlobDigest::of(&Self::document(name)).to_string()
+    pub fn digest(&self, rest: &str) -> String {
+        tbuild_digest::BlobDigest::of(&self.document(rest)).to_string()
     }
 
     /// What a machine of an architecture sees under a name.
-    pub fn inspect(&self, name: &str, arch: &str) -> Value {
-        let name = format!("docker://{name}");
+    pub fn inspect(&self, rest: &str, arch: &str) -> Value {
+        let name = format!("docker://{}", self.reference(rest));
         let own = format!("--override-arch={arch}");
         let text = Self::skopeo(&[
             "inspect",
@@ -88,9 +88,9 @@ impl Registry {
     }
 
     /// Pulls what a machine of an architecture pulls into a layout.
-    pub fn pull(&self, name: &str, arch: &str, to: &Path) {
+    pub fn pull(&self, rest: &str, arch: &str, to: &Path) {
         let (name, to) = (
-            format!("docker://{name}"),
+            format!("docker://{}", self.reference(rest)),
             format!("oci:{}:it", to.display()),
         );
         let own = format!("--override-arch={arch}");
