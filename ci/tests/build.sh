@@ -170,6 +170,15 @@ ok 'and the COPY over it stays'
 echo one >"$work/app/a.txt"
 kill $daemon; wait $daemon 2>/dev/null || true; daemon=
 
+# --- a base for two platforms: packages of each, locked by itself -------------------------------------------
+mkdir "$work/two"
+printf '[project]\nname = "two"\n[image.on]\ncontext = "."\ndockerfile = "Dockerfile"\nplatforms = ["linux/arm64", "linux/amd64"]\n' >"$work/two/tbuild.toml"
+printf 'FROM debian:bookworm\nRUN true\n' >"$work/two/Dockerfile"
+t -C "$work/two" lock >/dev/null 2>&1 || fail 'lock of a base for two platforms'
+for lock in bookworm:amd64 bookworm-arm64:arm64; do
+    same "the lock of ${lock#*:}" "architecture = \"${lock#*:}\"" "$(grep -m1 '^architecture' "$work/two/lockfiles/base-debian-${lock%:*}.lock")"
+done
+
 # --- killed in a push ----------------------------------------------------------------------------------------
 printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: "127.0.0.1:%s"}\n' "$work" $port >"$work/registry.yml"
 docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 & daemon=$!

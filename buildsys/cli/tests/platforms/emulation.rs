@@ -1,9 +1,12 @@
 //! Programs of another platform, run by qemu's emulator of user programs. Nothing is registered with the machine's
 //! own kernel interface: the builds live in user namespaces, which have one of their own since Linux 6.7.
 
-use std::process::{Command, Output};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
-use crate::place::{Place, file_of_layout};
+use crate::place::{Place, file_of_layout, text};
 
 /// A program that writes `/made` in a process of its own that it starts anew, as a shell would.
 const PROGRAM: &str = "\
@@ -73,6 +76,56 @@ fn emulators_that_are_installed_are_used_where_nobody_else_sees_them() {
     assert!(built.status.success(), "{said}");
     let layout = place.path("layout");
     assert_eq!(file_of_layout(&layout, "made"), "arm64\n");
+}
+
+/// What whoever owns the machine has registered is used as it is. An interpreter that the kernel looks up by its
+/// path at each start is there for a step, and in no layer.
+#[test]
+fn an_interpreter_that_is_registered_by_its_path_is_seen_by_steps() {
+    let place = Place::new();
+    program(&place);
+    place.write(
+        "Dockerfile",
+        "FROM scratch\nCOPY tool /tool\nRUN [\"/tool\"]\n",
+    );
+    let line = text(Path::new("/usr/lib/binfmt.d/qemu-aarch64.conf"));
+    let line = line.trim().strip_suffix("OPF").expect("flags of Debian's");
+    let script = "read -r go; mount -t binfmt_misc none /proc/sys/fs/binfmt_misc && \
+        printf %s \"$1\" >/proc/sys/fs/binfmt_misc/register && shift && exec \"$@\"";
+    let tbuild = place.command();
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--mount", "sh", "-c", script, "sh"])
+        .arg(format!("{line}OP"))
+        .arg(tbuild.get_program())
+        .args(tbuild.get_args())
+        .args(["build", "context", "--platform=linux/arm64"])
+        .args(["-o", "type=oci,dest=layout,tar=false"])
+        .args(["-o", "type=local,dest=files"])
+        .current_dir(place.path(""))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("unshare runs");
+    let process = format!("/proc/{}", child.id());
+    let namespace = |of: &str| std::fs::read_link(format!("{of}/ns/user")).ok();
+    while namespace(&process) == namespace("/proc/self") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for map in ["uid_map", "gid_map"] {
+        std::fs::write(format!("{process}/{map}"), "0 0 65536").expect("ids are mapped");
+    }
+    let mut input = child.stdin.take().expect("it was asked for");
+    input.write_all(b"go\n").expect("it waits for it");
+    drop(input);
+    let built = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{said}");
+    assert_eq!(file_of_layout(&place.path("layout"), "made"), "arm64\n");
+    let files = std::fs::read_dir(place.path("files")).expect("files");
+    let mut files: Vec<_> = files.map(|file| file.expect("file").file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["made", "tool"]);
 }
 
 /// A build by one who may not mount.
