@@ -343,29 +343,39 @@ fn odd_files_and_modes() {
         (0, 315_532_800)
     );
 
-    let pipe = fixture.root.join("pipe");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &pipe,
-        rustix::fs::FileType::Fifo,
-        0o644.into(),
-        0,
-    )
-    .unwrap();
-    let error = fixture.scan_by(b"all", &|_, _| Verdict::Keep).unwrap_err();
+    let make = |name: &str, kind, device| {
+        let path = fixture.root.join(name);
+        rustix::fs::mknodat(rustix::fs::CWD, path, kind, 0o644.into(), device).unwrap();
+    };
+    make("pipe", rustix::fs::FileType::Fifo, 0);
+    let all = || fixture.scan_by(b"all", &|_, _| Verdict::Keep);
+    for mode in [0o644, 0o644, 0o600] {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(fixture.root.join("pipe"), permissions).unwrap();
+        let scan = all().unwrap();
+        let found = scan.tree.get(&"pipe".into()).unwrap();
+        assert_eq!((&found.node, found.mode), (&Node::Fifo, mode));
+    }
+
+    make(
+        "null",
+        rustix::fs::FileType::CharacterDevice,
+        rustix::fs::makedev(1, 3),
+    );
+    let error = all().unwrap_err();
     assert!(
-        matches!(&error, ScanError::Special { path, .. } if path.ends_with("pipe")),
+        matches!(&error, ScanError::Special { path, .. } if path.ends_with("null")),
         "{error}"
     );
     let skipping = |path: &TreePath, _| {
-        if path.as_bytes() == b"pipe" {
+        if [&b"pipe"[..], b"null"].contains(&path.as_bytes()) {
             Verdict::Skip
         } else {
             Verdict::Keep
         }
     };
     assert_eq!(
-        fixture.scan_by(b"no pipe", &skipping).unwrap().tree,
+        fixture.scan_by(b"plain files", &skipping).unwrap().tree,
         scan.tree
     );
 }

@@ -230,6 +230,11 @@ fn write_folder(
                     writer.file(name, racy_flag(*racy), key, digest);
                 }
             }
+            Item::Pipe { mode } => {
+                if let Some(entry) = entries.next() {
+                    writer.pipe(entry.path.name().unwrap_or_default(), *mode);
+                }
+            }
             Item::Symlink { key, racy } => {
                 if let Some(entry) = entries.next()
                     && let Node::Symlink { target } = &entry.node

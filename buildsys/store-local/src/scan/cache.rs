@@ -11,6 +11,7 @@
 //!   1 folder:  mode u32 | number of the folder u32
 //!   2 symlink: stat key | length of the target u32 | target
 //!   3 skipped: nothing
+//!   4 pipe:    mode u32
 //! stat key: mode u32 | size u64 | mtime i64 | ctime i64 (both in ns) | inode u64
 //! ```
 //!
@@ -39,6 +40,7 @@ pub enum Kind {
     Folder = 1,
     Symlink = 2,
     Skipped = 3,
+    Pipe = 4,
 }
 
 /// The file may have changed unseen since it was hashed.
@@ -235,6 +237,7 @@ impl<'a> Iterator for Members<'a> {
                 (Kind::Symlink, StatKey::LEN + 4 + number(len)? as usize)
             }
             3 => (Kind::Skipped, 0),
+            4 => (Kind::Pipe, 4),
             _ => return None,
         };
         let member = CachedMember {
@@ -265,6 +268,12 @@ impl CachedMember<'_> {
     /// Where a link points.
     pub fn target(&self) -> Option<&[u8]> {
         self.body.get(StatKey::LEN + 4..)
+    }
+
+    /// A named pipe's mode.
+    pub fn pipe(&self) -> Option<u32> {
+        (self.kind == Kind::Pipe).then_some(())?;
+        number(self.body)
     }
 
     /// A folder's mode and number.
@@ -322,6 +331,12 @@ impl CacheWriter {
         self.bytes
             .extend_from_slice(&(target.len() as u32).to_le_bytes());
         self.bytes.extend_from_slice(target);
+    }
+
+    /// Adds a named pipe.
+    pub fn pipe(&mut self, name: &[u8], mode: u32) {
+        self.head(name, 4, 0);
+        self.bytes.extend_from_slice(&mode.to_le_bytes());
     }
 
     /// Adds a member of another cache file that names no folder.

@@ -67,11 +67,14 @@ impl Worker<'_> {
             }
             FileType::RegularFile => self.file(folder, at, path, key, cached.as_ref(), piece),
             FileType::Symlink => self.symlink(folder, at, path, key, cached.as_ref(), piece),
+            FileType::Fifo => {
+                pipe(path, key.mode, cached.as_ref(), piece);
+                Ok(())
+            }
             FileType::Socket => Ok(()),
             other => Err(ScanError::Special {
                 path: self.walk.absolute(&path),
                 kind: match other {
-                    FileType::Fifo => "named pipe",
                     FileType::BlockDevice => "block device",
                     FileType::CharacterDevice => "character device",
                     _ => "file of unknown type",
@@ -305,6 +308,19 @@ impl Worker<'_> {
             .push(Entry::new(path, 0o777, Node::Symlink { target }));
         Ok(())
     }
+}
+
+/// A named pipe: a mode is all there is to it.
+fn pipe(path: TreePath, mode: u32, cached: Option<&CachedMember<'_>>, piece: &mut Piece) {
+    let mode = mode & 0o7777;
+    match cached.filter(|cached| cached.pipe() == Some(mode)) {
+        Some(cached) => piece.items.push(Item::Same(cached.at as u32)),
+        None => {
+            piece.changed = true;
+            piece.items.push(Item::Pipe { mode });
+        }
+    }
+    piece.entries.push(Entry::new(path, mode, Node::Fifo));
 }
 
 impl Piece {

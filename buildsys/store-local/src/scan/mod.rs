@@ -96,7 +96,7 @@ pub enum ScanError {
         #[source]
         source: std::io::Error,
     },
-    /// A named pipe or a device: there is no content to take.
+    /// A device: there is no content to take.
     #[error("{} is a {kind}, which cannot be part of a tree", path.display())]
     Special {
         /// Where it is.
@@ -133,7 +133,7 @@ pub enum ScanError {
 /// `filter_id` says which filter it is: verdicts are remembered under it, and `filter` is asked only about
 /// paths that are new. `threads` is how many read at once, at least one.
 ///
-/// A named pipe or a device among what is kept is an error, and so is a file that does not hold still.
+/// A device among what is kept is an error, and so is a file that does not hold still.
 pub fn scan(
     store: &LocalStore,
     root: &Path,

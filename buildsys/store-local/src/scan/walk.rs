@@ -62,7 +62,7 @@ pub struct Piece {
 
 /// A member, for the next cache.
 pub enum Item {
-    /// A file or link for which the record at this place still holds.
+    /// A file, link or pipe for which the record at this place still holds.
     Same(u32),
     /// Something skipped, for which the record at this place still holds. Has no entry, as all skipped.
     SameSkipped(u32),
@@ -72,6 +72,8 @@ pub enum Item {
     File { key: Box<StatKey>, racy: bool },
     /// A link.
     Symlink { key: Box<StatKey>, racy: bool },
+    /// A named pipe.
+    Pipe { mode: u32 },
     /// A folder.
     Folder(Box<FolderItem>),
 }
