@@ -351,7 +351,7 @@ fn odd_files_and_modes() {
     let all = || fixture.scan_by(b"all", &|_, _| Verdict::Keep);
     for mode in [0o644, 0o644, 0o600] {
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
-        std::fs::set_permissions(fixture.root.join("pipe"), permissions).unwrap();
+        fs::set_permissions(fixture.root.join("pipe"), permissions).unwrap();
         let scan = all().unwrap();
         let found = scan.tree.get(&"pipe".into()).unwrap();
         assert_eq!((&found.node, found.mode), (&Node::Fifo, mode));

@@ -313,13 +313,13 @@ impl Worker<'_> {
 /// A named pipe: a mode is all there is to it.
 fn pipe(path: TreePath, mode: u32, cached: Option<&CachedMember<'_>>, piece: &mut Piece) {
     let mode = mode & 0o7777;
-    match cached.filter(|cached| cached.pipe() == Some(mode)) {
-        Some(cached) => piece.items.push(Item::Same(cached.at as u32)),
-        None => {
-            piece.changed = true;
-            piece.items.push(Item::Pipe { mode });
-        }
-    }
+    let same = cached.filter(|cached| cached.pipe() == Some(mode));
+    piece.items.push(if let Some(cached) = same {
+        Item::Same(cached.at as u32)
+    } else {
+        piece.changed = true;
+        Item::Pipe { mode }
+    });
     piece.entries.push(Entry::new(path, mode, Node::Fifo));
 }
 
