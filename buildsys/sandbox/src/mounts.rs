@@ -24,6 +24,7 @@ pub(crate) const BASE: &str = "/tmp";
 const CONTENTS: &str = "contents";
 const OVERLAYS: &str = "overlays";
 const EMPTY: &str = "empty";
+const DEVICES: &str = "devices";
 
 /// Bytes of /dev/shm unless the step says otherwise: what other builders give. The kernel would give half of the
 /// memory.
@@ -165,6 +166,17 @@ impl Root {
             Some(c"mode=0755,size=65536k"),
         )
         .tried(|| "mount /dev".to_owned())?;
+        // Devices of the step's own lie elsewhere, where they open: what it does to them, the machine's do not see.
+        let own = Path::new(BASE).join(DEVICES);
+        std::fs::create_dir(&own).tried(|| "make a folder for devices".to_owned())?;
+        mount(
+            "tmpfs",
+            &own,
+            "tmpfs",
+            MountFlags::NOSUID,
+            Some(c"mode=0700,size=64k"),
+        )
+        .tried(|| "mount devices".to_owned())?;
         // Numbers: the kernel's admin-guide/devices.txt.
         for (name, major, minor) in [
             ("null", 1, 3),
@@ -174,13 +186,15 @@ impl Root {
             ("urandom", 1, 9),
             ("tty", 5, 0),
         ] {
-            let (from, to) = (Path::new("/dev").join(name), dev.join(name));
+            let (own, to) = (own.join(name), dev.join(name));
             let (mode, device) = (Mode::from_raw_mode(0o666), makedev(major, minor));
-            if mknodat(CWD, &to, FileType::CharacterDevice, mode, device).is_err() {
+            write(&to, b"", 0o666).tried(|| format!("make /dev/{name}"))?;
+            let mounted = match mknodat(CWD, &own, FileType::CharacterDevice, mode, device) {
+                Ok(()) => mount_bind(&own, &to).map_err(Into::into),
                 // Who may make no devices is lent the machine's, whose owner and mode stay as they are.
-                write(&to, b"", 0o666).tried(|| format!("make /dev/{name}"))?;
-                lend(&from, &to).tried(|| format!("mount /dev/{name}"))?;
-            }
+                Err(_) => lend(&Path::new("/dev").join(name), &to),
+            };
+            mounted.tried(|| format!("mount /dev/{name}"))?;
         }
         for (name, target) in [
             ("fd", "/proc/self/fd"),
