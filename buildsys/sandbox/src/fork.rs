@@ -64,6 +64,22 @@ pub(crate) fn ignore_endings() {
     }
 }
 
+/// Gives every signal back its meaning, and blocks none: what a caller ignores, as a shell does for what it runs in the
+/// background, is none of a step's business.
+pub(crate) fn default_signals() {
+    const LAST: libc::c_int = 31;
+    for signal in 1..=LAST {
+        // SAFETY: the default needs no handler. SIGKILL and SIGSTOP have no other, which is an error to ignore.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: an empty set is a valid one, and the old one is not asked for.
+    unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
 /// Leaves it to the kernel to reap the children of this process.
 pub(crate) fn ignore_children() {
     // SAFETY: to ignore a signal needs no handler.

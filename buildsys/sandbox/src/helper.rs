@@ -245,6 +245,7 @@ fn program(
         .tried(|| format!("enter {}", specification.cwd))
         .map_err(|failure| (failure, true))?;
     rustix::process::umask(Mode::from_raw_mode(specification.umask));
+    crate::fork::default_signals();
     let groups: Vec<rustix::process::Gid> = user
         .groups
         .iter()

@@ -423,7 +423,7 @@ fn remount(target: &Path, mut flags: MountFlags) -> std::io::Result<()> {
 
 /// No device of the root opens, whether the image has it or the program made it: root in the sandbox is root, and
 /// the disk of this machine is a number. In a user namespace there are none.
-fn without_devices(root: &Path) -> Result<(), Failure> {
+pub(crate) fn without_devices(root: &Path) -> Result<(), Failure> {
     if userns::is_inside() {
         return Ok(());
     }

@@ -20,12 +20,12 @@ use std::process::{Command, ExitStatus};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, waitpid};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use tbuild_exec::{Exit, Network};
 
-use crate::fork::{Side, fork_into_pid_namespace, leave};
+use crate::fork::{Side, fork, fork_into_pid_namespace, leave};
 use crate::helper::{exit_of, report};
-use crate::mounts::{BASE, Root, cover};
+use crate::mounts::{BASE, Root, cover, without_devices};
 use crate::protocol::{Failure, Report, Specification, Tried as _};
 
 /// In [`BASE`]: the bundle, the runtime's own state, what it says, the program's process id.
@@ -174,6 +174,9 @@ impl Calls<'_> {
         let program = text.trim().parse().ok().and_then(Pid::from_raw);
         let program =
             program.ok_or_else(|| Failure::told("find the program's process", text.trim()))?;
+        if !specification.privileged {
+            shut_out_devices(program)?;
+        }
         let ended =
             pidfd_open(program, PidfdFlags::empty()).tried(|| "watch the program".to_owned())?;
         let earlier = said();
@@ -280,6 +283,34 @@ impl Calls<'_> {
     /// Kills the keeper, and with it all of its pid namespace.
     fn kill(&self) {
         let _gone = rustix::process::kill_process(self.keeper, Signal::KILL);
+    }
+}
+
+/// Says once more that no device opens, in the mounts of a program that has not started: runtimes mount the root and
+/// /dev anew, and forget it.
+fn shut_out_devices(program: Pid) -> Result<(), Failure> {
+    let tried = || "shut out devices".to_owned();
+    let mounts = std::fs::File::open(format!("/proc/{}/ns/mnt", program.as_raw_nonzero()))
+        .tried(|| "find the program's mounts".to_owned())?;
+    let child = match fork().tried(tried)? {
+        Side::Child => {
+            let entered = move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount));
+            let done = entered.tried(tried).and_then(|()| {
+                ["/", "/dev"]
+                    .iter()
+                    .try_for_each(|path| without_devices(Path::new(path)))
+            });
+            leave(done.map_or_else(|failure| failure.errno.max(1), |()| 0));
+        }
+        Side::Parent(child) => child,
+    };
+    let status = waitpid(Some(child), WaitOptions::empty()).tried(tried)?;
+    match status.and_then(|(_, status)| status.exit_status()) {
+        Some(0) => Ok(()),
+        errno => Err(std::io::Error::from_raw_os_error(
+            errno.unwrap_or(libc::EIO),
+        ))
+        .tried(tried),
     }
 }
 
