@@ -8,14 +8,16 @@ ok() { passed=$((passed + 1)); printf 'ok %d - %s\n' "$passed" "$*"; }
 same() { [ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"; ok "$1"; }
 # differ WHAT ONE OTHER
 differ() { [ "$2" != "$3" ] || fail "$1: both are '$2'"; ok "$1"; }
+# the end of a long text, where commands say why they failed
+tail_of() { if [ ${#1} -gt 1500 ]; then printf '[...]%s' "${1: -1500}"; else printf '%s' "$1"; fi; }
 # holds WHAT TEXT PART: TEXT contains PART
-holds() { case $2 in *"$3"*) ok "$1" ;; *) fail "$1: '$3' is not in: $2" ;; esac; }
+holds() { case $2 in *"$3"*) ok "$1" ;; *) fail "$1: '$3' is not in: $(tail_of "$2")" ;; esac; }
 # exits WHAT CODE COMMAND...: the command's output is in $output
 exits() {
     local what=$1 code=$2 got=0
     shift 2
     output=$("$@" 2>&1) || got=$?
-    [ "$got" = "$code" ] || fail "$what: expected exit $code, got $got: $output"
+    [ "$got" = "$code" ] || fail "$what: expected exit $code, got $got: $(tail_of "$output")"
     ok "$what"
 }
 # ran OUTPUT: the number of nodes that ran, of a plain log's last line

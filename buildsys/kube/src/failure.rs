@@ -10,8 +10,9 @@ use crate::{Cluster, KubeError};
 
 /// How many of the newest events are told.
 const EVENTS: usize = 8;
-/// How many of a log's last lines are told.
-const LOG_LINES: i64 = 30;
+/// How many of a log's last lines are told. Servers with several processes end with several tracebacks, of which
+/// the last is often that of the master that gives up: fewer lines than this have hidden the cause.
+const LOG_LINES: i64 = 200;
 
 /// Why a pod, or a Job without one, failed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

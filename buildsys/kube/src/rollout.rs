@@ -384,7 +384,14 @@ impl Watch {
         {
             return failure.clone();
         }
-        let failure = self.cluster.failure(&self.namespace, pod, &word).await;
+        let mut failure = self.cluster.failure(&self.namespace, pod, &word).await;
+        // While the container starts anew, its log is empty for a moment; what was read before is still true.
+        if let Some(((told, _), before)) = &self.told
+            && failure.last_log_lines.is_empty()
+            && (told, &before.container) == (&about.0, &failure.container)
+        {
+            failure.last_log_lines.clone_from(&before.last_log_lines);
+        }
         self.told = Some((about, failure.clone()));
         failure
     }
