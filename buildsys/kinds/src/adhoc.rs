@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use tbuild_dockerfile::{Diagnostic, IgnoreRules, Platform};
 use tbuild_graph::{NodeId, NodeKind};
-use tbuild_oci::ImageConfig;
 use tbuild_realise::OpError;
 
 use crate::filter::Filter;
@@ -53,7 +52,7 @@ pub fn add(
     let recipe = recipe(&names);
     let mut wanted = build.platforms.clone();
     if wanted.is_empty() {
-        wanted.push(names.machine());
+        wanted.push(names.fallback.platform());
     }
     platforms::add(world, graph, &recipe, &wanted, &mut names, show)
 }
@@ -86,7 +85,7 @@ fn recipe(names: &BuildNames<'_, '_>) -> Recipe {
         } else {
             Wanted::Implied
         },
-        platform: platform.unwrap_or_else(|| names.machine()),
+        platform: platform.unwrap_or_else(|| names.fallback.platform()),
         labels: build.labels.clone(),
         no_cache: build.no_cache,
         allow_insecure: names.world.steps.insecure,
@@ -124,7 +123,7 @@ impl BuildNames<'_, '_> {
     }
 }
 
-impl Names for BuildNames<'_, '_> {
+impl<'b> Names<'b> for BuildNames<'_, 'b> {
     fn context(&mut self, graph: &mut Nodes) -> Result<NodeId, OpError> {
         let ignore = ignore_files(&self.build.file, &self.build.context);
         self.folder(graph, "build context", &self.build.context, ignore)
@@ -151,27 +150,11 @@ impl Names for BuildNames<'_, '_> {
         }
     }
 
-    fn machine(&self) -> Platform {
-        self.fallback.platform()
-    }
-
-    fn runs(&mut self, platform: &Platform, place: String) {
-        self.fallback.runs(platform, place);
-    }
-
-    fn config(&mut self, node: NodeId) -> Option<ImageConfig> {
-        self.fallback.config_of(node)
-    }
-
     fn ignored(&self) -> IgnoreRules {
         ignored(&ignore_files(&self.build.file, &self.build.context))
     }
 
-    fn keep(&mut self, node: NodeId, config: ImageConfig) {
-        self.fallback.keep(node, config);
-    }
-
-    fn warn(&mut self, warnings: Vec<String>) {
-        self.fallback.warn(warnings);
+    fn images(&mut self) -> &mut pipeline::Pipeline<'b> {
+        self.fallback
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use tbuild_config::{Image, Kind, NodeRef};
 use tbuild_dockerfile::{IgnoreRules, Platform};
 use tbuild_graph::NodeId;
-use tbuild_oci::ImageConfig;
 use tbuild_realise::OpError;
 
 use crate::filter::Filter;
@@ -137,7 +136,7 @@ struct ImageNames<'p, 'a, 'i> {
     dockerfile: PathBuf,
 }
 
-impl Names for ImageNames<'_, '_, '_> {
+impl<'a> Names<'a> for ImageNames<'_, 'a, '_> {
     fn context(&mut self, graph: &mut Nodes) -> Result<NodeId, OpError> {
         let of = format!("image:{}", self.name);
         if let Some(context) = &self.image.context {
@@ -182,18 +181,6 @@ impl Names for ImageNames<'_, '_, '_> {
         }
     }
 
-    fn machine(&self) -> Platform {
-        self.pipeline.platform()
-    }
-
-    fn runs(&mut self, platform: &Platform, place: String) {
-        self.pipeline.runs(platform, place);
-    }
-
-    fn config(&mut self, node: NodeId) -> Option<ImageConfig> {
-        self.pipeline.config_of(node)
-    }
-
     fn ignored(&self) -> IgnoreRules {
         match (&self.image.context, self.dockerfile.parent()) {
             (None, Some(folder)) => ignored(&ignore_files(&self.dockerfile, folder)),
@@ -201,11 +188,7 @@ impl Names for ImageNames<'_, '_, '_> {
         }
     }
 
-    fn keep(&mut self, node: NodeId, config: ImageConfig) {
-        self.pipeline.keep(node, config);
-    }
-
-    fn warn(&mut self, warnings: Vec<String>) {
-        self.pipeline.warn(warnings);
+    fn images(&mut self) -> &mut Pipeline<'a> {
+        self.pipeline
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn add(
     graph: &mut Nodes,
     recipe: &Recipe,
     platforms: &[Platform],
-    names: &mut dyn Names,
+    names: &mut dyn Names<'_>,
     show: &Show,
 ) -> Result<NodeId, OpError> {
     let mut shared = Shared::new();
@@ -76,7 +76,7 @@ pub(crate) fn add(
 /// All that decides what a stage comes to: two stages with the same text are one.
 pub(crate) fn fingerprint(
     graph: &mut Nodes,
-    names: &mut dyn Names,
+    names: &mut dyn Names<'_>,
     plan: &Plan,
     stage: &Stage,
     start: &str,

@@ -9,13 +9,13 @@ use tbuild_dockerfile::{
     Stage, ast, lower, parse,
 };
 use tbuild_graph::{Graph, GraphError, NodeId, NodeKind};
-use tbuild_oci::ImageConfig;
 use tbuild_realise::{Op, OpError};
 
 use crate::World;
 use crate::base::Scratch;
 use crate::image::Image;
 use crate::outlook::{Configs, Outlook};
+use crate::pipeline::Pipeline;
 use crate::platforms::{Shared, fingerprint, name_for, set_platform};
 use crate::small::{IGNORE, read_inside};
 use crate::stage::StageStart;
@@ -57,7 +57,7 @@ pub(crate) struct Recipe {
 }
 
 /// What a Dockerfile's names outside it mean.
-pub(crate) trait Names {
+pub(crate) trait Names<'p> {
     /// The build context.
     fn context(&mut self, graph: &mut Nodes) -> Result<NodeId, OpError>;
     /// The names of the named contexts.
@@ -69,18 +69,10 @@ pub(crate) trait Names {
         name: &str,
         platform: &Platform,
     ) -> Result<NodeId, OpError>;
-    /// This machine's platform.
-    fn machine(&self) -> Platform;
-    /// Notes that something at `place` runs programs of `platform`.
-    fn runs(&mut self, platform: &Platform, place: String);
-    /// The config of an image that [`Names::named`] gave, as far as it is known by now.
-    fn config(&mut self, node: NodeId) -> Option<ImageConfig>;
     /// What the build context leaves out.
     fn ignored(&self) -> IgnoreRules;
-    /// Keeps what will be the config of the finished image at `node`.
-    fn keep(&mut self, node: NodeId, config: ImageConfig);
-    /// Findings about the Dockerfile that do not keep it from being built, rendered.
-    fn warn(&mut self, warnings: Vec<String>);
+    /// Where images of the project and of registries come from, and what is known of them is kept.
+    fn images(&mut self) -> &mut Pipeline<'p>;
 }
 
 /// The most findings that a build shows.
@@ -108,7 +100,7 @@ impl Recipe {
     fn plan(
         &self,
         graph: &mut Nodes,
-        names: &mut dyn Names,
+        names: &mut dyn Names<'_>,
         all_stages: bool,
         shown: &dyn Fn(Vec<Diagnostic>) -> OpError,
     ) -> Result<(Plan, Configs), OpError> {
@@ -116,7 +108,7 @@ impl Recipe {
         let mut options = LowerOptions {
             target: self.target.clone(),
             build_args: self.args.clone(),
-            build_platform: names.machine(),
+            build_platform: names.images().platform(),
             target_platform: self.platform.clone(),
             contexts: names.contexts(),
             allow_insecure: self.allow_insecure,
@@ -135,7 +127,7 @@ impl Recipe {
                     continue;
                 }
                 let node = names.named(graph, name, &self.platform_of(stage))?;
-                let config = names.config(node);
+                let config = names.images().config_of(node);
                 let triggers = config.iter().flat_map(|config| &config.config.on_build);
                 let triggers: Vec<String> = triggers.cloned().collect();
                 if !triggers.is_empty() {
@@ -189,7 +181,7 @@ impl Recipe {
     pub(crate) fn check(
         &self,
         graph: &mut Nodes,
-        names: &mut dyn Names,
+        names: &mut dyn Names<'_>,
     ) -> Result<Vec<Diagnostic>, OpError> {
         let found = std::cell::RefCell::new(Vec::new());
         let keep = |findings: Vec<Diagnostic>| {
@@ -216,7 +208,7 @@ impl Recipe {
         &self,
         world: &Arc<World>,
         graph: &mut Nodes,
-        names: &mut dyn Names,
+        names: &mut dyn Names<'_>,
         show: &Show,
         shared: &mut Shared,
     ) -> Result<NodeId, OpError> {
@@ -243,7 +235,7 @@ impl Recipe {
             }
             return Err(shown(findings));
         }
-        names.warn(rendered(&outlook.warnings));
+        names.images().warn(rendered(&outlook.warnings));
         let mut ends = Ends::new();
         let mut last = None;
         for stage in &plan.stages {
@@ -276,7 +268,7 @@ impl Recipe {
                 set_platform(&mut config, &self.platform);
             }
             config.config.labels.extend(self.labels.iter().cloned());
-            names.keep(node, config);
+            names.images().keep(node, config);
         }
         Ok(node)
     }
@@ -286,7 +278,7 @@ impl Recipe {
         &self,
         world: &Arc<World>,
         graph: &mut Nodes,
-        names: &mut dyn Names,
+        names: &mut dyn Names<'_>,
         show: &Show,
         plan: &Arc<Plan>,
         stage: &Stage,
@@ -329,7 +321,9 @@ impl Recipe {
             .iter()
             .find(|step| matches!(step.kind, ast::Kind::Run(_)))
         {
-            names.runs(&platform, format!("{}:{}: RUN", self.file, step.line));
+            names
+                .images()
+                .runs(&platform, format!("{}:{}: RUN", self.file, step.line));
         }
         let base = if let Some(base) = base {
             base

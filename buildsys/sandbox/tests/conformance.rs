@@ -5,11 +5,13 @@
     reason = "tests read the machine they run on"
 )]
 
-use std::collections::BTreeMap;
+#[path = "common/shell.rs"]
+mod shell;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tbuild_exec::{Action, Cancel, Executor as _, Limits, Network, User, conformance};
+use tbuild_exec::conformance;
 use tbuild_sandbox::{Sandbox, capture};
 use tbuild_tree::{Node, Rootfs, SOURCE_DATE_EPOCH, TreePath};
 
@@ -22,35 +24,18 @@ fn crun() -> Sandbox {
     sandbox().through_crun(PathBuf::from("/usr/bin/crun"))
 }
 
-/// Copies a program and the libraries that it needs below `root`.
-fn install(root: &Path, program: &str) {
-    let copy = |path: &str| {
-        let to = root.join(path.trim_start_matches('/'));
-        std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
-        std::fs::copy(path, &to).unwrap_or_else(|error| panic!("{path}: {error}"));
-    };
-    copy(program);
-    let output = Command::new("ldd").arg(program).output().expect("ldd runs");
-    for word in String::from_utf8_lossy(&output.stdout)
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'))
-    {
-        copy(word);
-    }
-}
-
 fn rootfs(root: &Path) {
     let programs = [
         "cat", "chmod", "env", "head", "id", "ls", "mkdir", "rm", "sleep", "touch", "tr", "uname",
         "wc", "mv", "ln",
     ];
     for name in programs {
-        install(root, &format!("/usr/bin/{name}"));
+        shell::install(root, &Path::new("/usr/bin").join(name));
     }
     for name in ["mount", "setsid", "unshare", "hostname"] {
-        install(root, &format!("/usr/bin/{name}"));
+        shell::install(root, &Path::new("/usr/bin").join(name));
     }
-    install(root, "/bin/sh");
+    shell::install(root, Path::new("/bin/sh"));
     for folder in ["etc", "tmp", "gone", "run", "folder"] {
         std::fs::create_dir_all(root.join(folder)).expect("made");
     }
@@ -106,31 +91,7 @@ fn passes_the_suite_in_a_user_namespace() {
 }
 
 fn run(executor: &Sandbox, root: &Path, folder: &Path, line: &str) -> PathBuf {
-    let (upper, work) = (folder.join("upper"), folder.join("work"));
-    std::fs::create_dir_all(&upper).expect("made");
-    std::fs::create_dir_all(&work).expect("made");
-    let action = Action {
-        lower: vec![root.to_owned()],
-        upper: upper.clone(),
-        work,
-        argv: vec!["/bin/sh".into(), "-ec".into(), line.into()],
-        env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
-        cwd: "/".to_owned(),
-        user: User::default(),
-        mounts: Vec::new(),
-        network: Network::None,
-        hostname: "build".to_owned(),
-        umask: 0o022,
-        limits: Limits::default(),
-        privileged: false,
-    };
-    let mut output = String::new();
-    let mut sink = |_, bytes: &[u8]| output.push_str(&String::from_utf8_lossy(bytes));
-    let exit = executor
-        .run(&action, &mut sink, &Cancel::new())
-        .expect("it runs");
-    assert!(exit.success(), "{output}");
-    upper
+    shell::run(executor, vec![root.to_owned()], folder, line).0
 }
 
 #[test]

@@ -73,6 +73,11 @@ fn emulators_that_are_installed_are_used_where_nobody_else_sees_them() {
     );
     let built = build(&place, "--platform=linux/arm64");
     let said = String::from_utf8_lossy(&built.stderr);
+    if !Path::new("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists() && !has_own_registrations() {
+        assert_eq!(built.status.code(), Some(3), "{said}");
+        assert!(said.contains("from Linux 6.7 on"), "{said}");
+        return;
+    }
     assert!(built.status.success(), "{said}");
     let layout = place.path("layout");
     assert_eq!(file_of_layout(&layout, "made"), "arm64\n");
@@ -120,12 +125,25 @@ fn an_interpreter_that_is_registered_by_its_path_is_seen_by_steps() {
     drop(input);
     let built = child.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&built.stderr);
+    if !has_own_registrations() {
+        // To register it with the machine itself is not a test's to do.
+        assert!(said.starts_with("mount: "), "{said}");
+        return;
+    }
     assert!(built.status.success(), "{said}");
     assert_eq!(file_of_layout(&place.path("layout"), "made"), "arm64\n");
     let files = std::fs::read_dir(place.path("files")).expect("files");
     let mut files: Vec<_> = files.map(|file| file.expect("file").file_name()).collect();
     files.sort();
     assert_eq!(files, ["made", "tool"]);
+}
+
+/// Whether a user namespace has emulators of its own: since Linux 6.7, which is later than Debian 12's.
+fn has_own_registrations() -> bool {
+    let release = text(Path::new("/proc/sys/kernel/osrelease"));
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|number| number.parse::<u32>().ok());
+    (next(), next()) >= (Some(6), Some(7))
 }
 
 /// A build by one who may not mount.

@@ -90,7 +90,7 @@ struct End {
     user: String,
 }
 
-fn walk(case: &Case, plan: &Plan) -> Result<(Facts, Vec<Diagnostic>), Diagnostic> {
+fn walk(plan: &Plan) -> Result<(Facts, Vec<Diagnostic>), Diagnostic> {
     let mut ends: BTreeMap<usize, End> = BTreeMap::new();
     let mut warnings = plan.warnings.clone();
     let (mut runs, mut copies, mut last) = (Vec::new(), Vec::new(), Facts::default());
@@ -175,7 +175,6 @@ fn walk(case: &Case, plan: &Plan) -> Result<(Facts, Vec<Diagnostic>), Diagnostic
     runs.dedup();
     copies.sort();
     copies.dedup();
-    let _ = case;
     Ok((
         Facts {
             runs,
@@ -323,17 +322,11 @@ pub fn facts(case: &Case) -> Facts {
         refused: true,
         ..Facts::default()
     };
-    let built =
-        plan(case, false).and_then(|(_, plan)| walk(case, &plan).map_err(|error| vec![error]));
-    let mut facts = built.map_or_else(
-        |_| refused(),
-        |(facts, warnings)| {
-            let _ = warnings;
-            facts
-        },
-    );
+    let built = plan(case, false).and_then(|(_, plan)| walk(&plan).map_err(|error| vec![error]));
+    // Its findings are those of the stages that are built; the check below asks for those of all.
+    let mut facts = built.map_or_else(|_| refused(), |(facts, _)| facts);
     if let Ok((dockerfile, plan)) = plan(case, case.target.is_empty())
-        && let Ok((_, warnings)) = walk(case, &plan)
+        && let Ok((_, warnings)) = walk(&plan)
     {
         if plan.checks.error && !warnings.is_empty() {
             facts = refused();

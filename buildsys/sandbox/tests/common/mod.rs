@@ -1,12 +1,12 @@
 //! A root file system to run steps over, and layers on it.
 
-use std::collections::BTreeMap;
+mod shell;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tbuild_exec::{Action, Cancel, Executor as _, Limits, Network, User};
 use tbuild_sandbox::{Sandbox, capture};
 use tbuild_store_local::remove_tree;
 use tbuild_tree::{Rootfs, Tree};
@@ -19,22 +19,6 @@ fn program(name: &str) -> PathBuf {
         .into_iter()
         .find(|path| path.exists());
     found.unwrap_or_else(|| panic!("{name} is not installed"))
-}
-
-/// Copies a program and the libraries that it needs below `root`.
-fn install(root: &Path, name: &str) {
-    let copy = |path: &Path| {
-        let to = root.join(path.strip_prefix("/").expect("absolute"));
-        std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
-        std::fs::copy(path, &to).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    };
-    let path = program(name);
-    copy(&path);
-    let output = Command::new("ldd").arg(&path).output().expect("ldd runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    for word in text.split_whitespace().filter(|word| word.starts_with('/')) {
-        copy(Path::new(word));
-    }
 }
 
 /// Copies a folder as it is.
@@ -80,7 +64,7 @@ impl Bench {
         let scratch = tempfile::tempdir_in(folder).expect("a folder").keep();
         let root = scratch.join("root");
         for name in programs {
-            install(&root, name);
+            shell::install(&root, &program(name));
         }
         for folder in ["etc", "tmp", "bin"] {
             std::fs::create_dir_all(root.join(folder)).expect("made");
@@ -143,31 +127,7 @@ impl Bench {
 
     fn step(&self, line: &str) -> (PathBuf, String) {
         let folder = self.folder("step");
-        let (upper, work) = (folder.join("upper"), folder.join("work"));
-        std::fs::create_dir_all(&upper).expect("made");
-        std::fs::create_dir_all(&work).expect("made");
-        let action = Action {
-            lower: self.lower.clone(),
-            upper: upper.clone(),
-            work,
-            argv: ["/bin/sh", "-ec", line].map(str::to_owned).to_vec(),
-            env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/usr/sbin:/bin".to_owned())]),
-            cwd: "/".to_owned(),
-            user: User::default(),
-            mounts: Vec::new(),
-            network: Network::None,
-            hostname: "build".to_owned(),
-            umask: 0o022,
-            limits: Limits::default(),
-            privileged: false,
-        };
-        let mut output = String::new();
-        let mut sink = |_, bytes: &[u8]| output.push_str(&String::from_utf8_lossy(bytes));
         let sandbox = Sandbox::new(PathBuf::from(env!("CARGO_BIN_EXE_sandbox-helper")));
-        let exit = sandbox
-            .run(&action, &mut sink, &Cancel::new())
-            .expect("it runs");
-        assert!(exit.success(), "{output}");
-        (upper, output)
+        shell::run(&sandbox, self.lower.clone(), &folder, line)
     }
 }
