@@ -1,7 +1,7 @@
 //! Artifacts: files made by a command run in an image over sources and other artifacts.
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,9 +12,9 @@ use tbuild_graph::KeyManifest;
 use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
 use tbuild_sandbox::UpperContent;
 use tbuild_store::Store as _;
-use tbuild_tree::{Node, Rootfs, Tree, TreePath};
+use tbuild_tree::{Rootfs, Tree, TreePath};
 
-use crate::content::{Contents, origin, store_layer};
+use crate::content::{contents_at, store_layer};
 use crate::run::{Run, run_staged};
 use crate::value::input;
 use crate::world::blocking;
@@ -99,16 +99,7 @@ pub(crate) fn layer_of(world: &World, value: &TreeValue) -> Result<LayerRef, OpE
     {
         return Ok(layer);
     }
-    let mut origins = HashMap::new();
-    for entry in value.tree.entries() {
-        if let Node::File { size, .. } = entry.node {
-            origins.insert(
-                entry.path.clone(),
-                origin(world, &value.place, &entry.path, size)?,
-            );
-        }
-    }
-    let layer = store_layer(world, &value.tree, &mut Contents::new(world, origins))?;
+    let layer = store_layer(world, &value.tree, contents_at(world, &value.place))?;
     let bytes = serde_json::to_vec(&layer).map_err(|error| OpError::internal(&error))?;
     world.store.set_reference(TREE_LAYER, &name, Some(&bytes))?;
     Ok(layer)
@@ -161,9 +152,8 @@ fn make(world: &World, cx: &Context, state: State, outputs: &[String]) -> Result
     }
     let digest = tree.digest();
     // The folder itself is no snapshot of that layer: its owners are those of whoever ran the command.
-    let mut contents =
-        UpperContent::new(result.upper()).map_err(|error| OpError::internal(&error))?;
-    let layer = store_layer(world, &tree, &mut contents)?;
+    let contents = UpperContent::new(result.upper()).map_err(|error| OpError::internal(&error))?;
+    let layer = store_layer(world, &tree, contents)?;
     Ok(Made { layer, digest })
 }
 

@@ -12,7 +12,7 @@ use tbuild_digest::DiffId;
 use tbuild_oci::{FileContent, LayerIndex, write_layer};
 use tbuild_realise::OpError;
 use tbuild_store::{BlobReader, Store};
-use tbuild_tree::{Entry, Rootfs, Tree, TreePath};
+use tbuild_tree::{Entry, Node, Rootfs, Tree, TreePath};
 
 use crate::{LayerRef, Place, World};
 
@@ -31,18 +31,30 @@ pub(crate) enum Origin {
     Bytes(Arc<[u8]>),
 }
 
+/// Says where a file's bytes are; none if it does not know the file.
+type Find<'a> = dyn Fn(&Entry) -> Result<Option<Origin>, OpError> + 'a;
+
 /// The contents of a tree by path.
 pub(crate) struct Contents<'a> {
     world: &'a World,
-    origins: HashMap<TreePath, Origin>,
+    find: Box<Find<'a>>,
     open: HashMap<DiffId, Box<dyn BlobReader>>,
 }
 
 impl<'a> Contents<'a> {
+    /// Contents that are known beforehand.
     pub(crate) fn new(world: &'a World, origins: HashMap<TreePath, Origin>) -> Self {
+        Self::found(world, move |entry| Ok(origins.get(&entry.path).cloned()))
+    }
+
+    /// Contents that are looked for when they are read: a path a file is much memory where files are many.
+    pub(crate) fn found(
+        world: &'a World,
+        find: impl Fn(&Entry) -> Result<Option<Origin>, OpError> + 'a,
+    ) -> Self {
         Self {
             world,
-            origins,
+            find: Box::new(find),
             open: HashMap::new(),
         }
     }
@@ -56,26 +68,27 @@ impl FileContent for Contents<'_> {
                 format!("no content is known for {}", entry.path),
             )
         };
-        match self.origins.get(&entry.path).ok_or_else(missing)? {
-            Origin::File(path) => Ok(Box::new(open_file(path)?)),
-            Origin::Bytes(bytes) => Ok(Box::new(io::Cursor::new(Arc::clone(bytes)))),
+        let origin = (self.find)(entry).map_err(io::Error::other)?;
+        match origin.ok_or_else(missing)? {
+            Origin::File(path) => Ok(Box::new(open_file(&path)?)),
+            Origin::Bytes(bytes) => Ok(Box::new(io::Cursor::new(bytes))),
             Origin::Layer {
                 diff_id,
                 offset,
                 size,
             } => {
-                if !self.open.contains_key(diff_id) {
+                if !self.open.contains_key(&diff_id) {
                     let blob = diff_id.as_uncompressed_blob();
                     let reader = self
                         .world
                         .store
                         .open_blob(&blob)
                         .map_err(io::Error::other)?;
-                    self.open.insert(*diff_id, reader.ok_or_else(missing)?);
+                    self.open.insert(diff_id, reader.ok_or_else(missing)?);
                 }
-                let reader = self.open.get_mut(diff_id).ok_or_else(missing)?;
-                reader.seek(SeekFrom::Start(*offset))?;
-                Ok(Box::new(reader.take(*size)))
+                let reader = self.open.get_mut(&diff_id).ok_or_else(missing)?;
+                reader.seek(SeekFrom::Start(offset))?;
+                Ok(Box::new(reader.take(size)))
             }
         }
     }
@@ -140,6 +153,14 @@ pub(crate) fn origin(
             })
         }
     }
+}
+
+/// The contents of a tree whose files are all at `place`, under the paths that they have in the tree.
+pub(crate) fn contents_at<'a>(world: &'a World, place: &'a Place) -> Contents<'a> {
+    Contents::found(world, move |entry| match entry.node {
+        Node::File { size, .. } => origin(world, place, &entry.path, size).map(Some),
+        _ => Ok(None),
+    })
 }
 
 /// The host's path of a file of a folder source.
@@ -209,7 +230,6 @@ pub(crate) fn read_in_layers(
 
 /// Bytes of a regular file of a layer, hard links followed.
 fn size_of(index: &LayerIndex, path: &TreePath) -> Option<u64> {
-    use tbuild_tree::Node;
     match &index.tree().get(path)?.node {
         Node::File { size, .. } => Some(*size),
         Node::Hardlink { target } => match index.tree().get(target)?.node {
@@ -220,16 +240,18 @@ fn size_of(index: &LayerIndex, path: &TreePath) -> Option<u64> {
     }
 }
 
-/// Writes `tree` as a layer into the store, index and all.
+/// Writes `tree` as a layer into the store, index and all. What knows the contents is let go of before the index
+/// is encoded: where files are many, each takes its megabytes.
 pub(crate) fn store_layer(
     world: &World,
     tree: &Tree,
-    contents: &mut dyn FileContent,
+    mut contents: impl FileContent,
 ) -> Result<LayerRef, OpError> {
     let writer = world.store.blob_writer()?;
     let mut buffered = io::BufWriter::with_capacity(1 << 20, writer);
     let index =
-        write_layer(tree, contents, &mut buffered).map_err(|error| OpError::failed(&error))?;
+        write_layer(tree, &mut contents, &mut buffered).map_err(|error| OpError::failed(&error))?;
+    drop(contents);
     let writer = buffered
         .into_inner()
         .map_err(|error| OpError::internal(error.error()))?;

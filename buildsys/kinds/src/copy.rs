@@ -9,7 +9,7 @@ use tbuild_graph::KeyManifest;
 use tbuild_realise::OpError;
 use tbuild_tree::{Tree, TreePath};
 
-use crate::content::{Contents, read_in_layers, store_layer};
+use crate::content::{read_in_layers, store_layer};
 use crate::facts::{self, Facts, Folder, Found};
 use crate::fill::{self, Chosen, Filled};
 use crate::kept::Question;
@@ -215,11 +215,11 @@ pub(crate) fn run(
             fill::fill(world, &mut prepared, &mut Below::new(&get))?
         }
     };
-    let Some((tree, contents)) = layer else {
+    let Some((tree, written)) = layer else {
         return Ok(None);
     };
-    let origins = fill::origins(world, &prepared.copy, &tree, contents)?;
-    let layer = store_layer(world, &tree, &mut Contents::new(world, origins))?;
+    let contents = fill::contents(world, &prepared.copy, written)?;
+    let layer = store_layer(world, &tree, contents)?;
     resemble::note(world, &name, &layer.diff_id)?;
     Ok(Some(layer))
 }

@@ -11,7 +11,7 @@ use tbuild_realise::OpError;
 use tbuild_tree::{Entry, Node, Tree, TreePath};
 
 use crate::archive;
-use crate::content::{Origin, open, origin, origin_in_layers};
+use crate::content::{Contents, Origin, open, origin, origin_in_layers};
 use crate::copy::{Copy, From, Part, Prepared};
 use crate::kept::Question;
 use crate::paste::{Content, Layer, Paste};
@@ -232,45 +232,41 @@ fn tar_of(world: &World, copy: &Copy, entry: &Entry) -> Result<Option<BlobDigest
     archive::tar_of(world, &file)
 }
 
-/// Where the bytes of what is written in `tree` are on this machine.
-pub(crate) fn origins(
-    world: &World,
-    copy: &Copy,
-    tree: &Tree,
-    contents: HashMap<TreePath, Content>,
-) -> Result<HashMap<TreePath, Origin>, OpError> {
+/// Reads what `written` says of each file that a copy writes.
+pub(crate) fn contents<'a>(
+    world: &'a World,
+    copy: &'a Copy,
+    written: HashMap<TreePath, Content>,
+) -> Result<Contents<'a>, OpError> {
     let view = match &copy.from {
         From::State(state) => Some((state, world.rootfs(&state.layers)?)),
         From::Tree(_) => None,
     };
-    let mut origins = HashMap::with_capacity(contents.len());
-    for (path, content) in contents {
-        let size = match tree.get(&path).map(|entry| &entry.node) {
-            Some(Node::File { size, .. }) => *size,
+    Ok(Contents::found(world, move |entry| {
+        let Some(content) = written.get(&entry.path) else {
+            return Ok(None);
+        };
+        let size = match &entry.node {
+            Node::File { size, .. } => *size,
             _ => 0,
         };
         let from = match content {
-            Content::Inline(bytes) => Origin::Bytes(bytes),
+            Content::Inline(bytes) => Origin::Bytes(Arc::clone(bytes)),
             Content::Blob(digest, offset) => Origin::Layer {
                 diff_id: DiffId(digest.0),
-                offset,
+                offset: *offset,
                 size,
             },
-            Content::Tree(number, source) => match (copy.parts.get(number), &copy.from, &view) {
+            Content::Tree(number, source) => match (copy.parts.get(*number), &copy.from, &view) {
                 (Some(Part::Tree(value)), ..) | (_, From::Tree(value), _) => {
-                    origin(world, &value.place, &source, size)?
+                    origin(world, &value.place, source, size)?
                 }
                 (_, _, Some((state, view))) => {
-                    origin_in_layers(world, &state.layers, view, &source, size)?
+                    origin_in_layers(world, &state.layers, view, source, size)?
                 }
-                (_, From::State(_), None) => {
-                    return Err(OpError::Internal {
-                        message: format!("{path} comes from nowhere"),
-                    });
-                }
+                (_, From::State(_), None) => return Ok(None),
             },
         };
-        origins.insert(path, from);
-    }
-    Ok(origins)
+        Ok(Some(from))
+    }))
 }

@@ -1,7 +1,6 @@
 //! Git sources: a revision's files, kept as a layer by commit.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,9 +12,8 @@ use tbuild_graph::KeyManifest;
 use tbuild_lock::{GitLock, Kind, file_name};
 use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
 use tbuild_store_local::{Verdict, scan};
-use tbuild_tree::Node;
 
-use crate::content::{Contents, origin, store_layer};
+use crate::content::{contents_at, store_layer};
 use crate::filter::Filter;
 use crate::world::blocking;
 use crate::{LayerRef, Place, TreeValue, World};
@@ -100,16 +98,7 @@ pub(crate) fn keep(
         .canonicalize()
         .map_err(|error| OpError::internal(&error))?;
     let place = Place::Folder(folder);
-    let mut origins = HashMap::new();
-    for entry in scan.tree.entries() {
-        if let Node::File { size, .. } = entry.node {
-            origins.insert(
-                entry.path.clone(),
-                origin(world, &place, &entry.path, size)?,
-            );
-        }
-    }
-    let layer = store_layer(world, &scan.tree, &mut Contents::new(world, origins))?;
+    let layer = store_layer(world, &scan.tree, contents_at(world, &place))?;
     Ok((layer, scan.digest))
 }
 

@@ -159,15 +159,13 @@ impl Part {
             Whole::State(state) => {
                 let view = world.rootfs(&state.layers)?;
                 let tree = below(&*flat(world, state)?, &self.path)?;
-                let mut origins = HashMap::new();
-                for entry in tree.entries() {
-                    if let Node::File { size, .. } = entry.node {
-                        let from =
-                            origin_in_layers(world, &state.layers, &view, &entry.path, size)?;
-                        origins.insert(entry.path.clone(), from);
+                let contents = Contents::found(world, |entry| match entry.node {
+                    Node::File { size, .. } => {
+                        origin_in_layers(world, &state.layers, &view, &entry.path, size).map(Some)
                     }
-                }
-                store_layer(world, &tree, &mut Contents::new(world, origins))?.diff_id
+                    _ => Ok(None),
+                });
+                store_layer(world, &tree, contents)?.diff_id
             }
         };
         let blob = world.store.open_blob(&layer.as_uncompressed_blob())?;

@@ -420,9 +420,9 @@ pub(crate) fn keep(
     tree: &Tree,
 ) -> Result<LayerRef, OpError> {
     let layer = {
-        let mut contents =
+        let contents =
             UpperContent::new(staging.upper()).map_err(|error| OpError::internal(&error))?;
-        store_layer(world, tree, &mut contents)?
+        store_layer(world, tree, contents)?
     };
     world.store.commit_snapshot(staging, &layer.diff_id)?;
     Ok(layer)

@@ -275,8 +275,8 @@ impl Op for Step {
         let layer = blocking(move || match *state {
             State::Copy(parent, prepared) => copy::run(&world, &parent, *prepared),
             State::Folder(tree) => {
-                let mut contents = Contents::new(&world, std::collections::HashMap::new());
-                store_layer(&world, &tree, &mut contents).map(Some)
+                let contents = Contents::new(&world, std::collections::HashMap::new());
+                store_layer(&world, &tree, contents).map(Some)
             }
             State::Run(run) => run::execute(&world, &cx, &run),
         })

@@ -12,19 +12,25 @@
 
 use tbuild_digest::Sha256;
 
+/// Hex digits of a digest.
+const DIGEST: usize = 64;
+
 /// The record of `value` under `name`.
 pub fn encode(name: &str, value: &[u8]) -> Vec<u8> {
-    let mut body = format!("{}\n{name}\n", name.len()).into_bytes();
-    body.extend_from_slice(value);
-    let mut record = Sha256::of(&body).hex().into_bytes();
-    record.push(b'\n');
-    record.append(&mut body);
+    // Values can be large: the digest is put into its place rather than the rest behind the digest.
+    let head = format!("\n{}\n{name}\n", name.len());
+    let mut record = Vec::with_capacity(DIGEST + head.len() + value.len());
+    record.resize(DIGEST, b'0');
+    record.extend_from_slice(head.as_bytes());
+    record.extend_from_slice(value);
+    let digest = Sha256::of(&record[DIGEST + 1..]).hex();
+    record[..DIGEST].copy_from_slice(digest.as_bytes());
     record
 }
 
 /// The name and the value, unless the record is damaged.
 pub fn decode(record: &[u8]) -> Option<(&str, &[u8])> {
-    let (digest, body) = record.split_at_checked(64)?;
+    let (digest, body) = record.split_at_checked(DIGEST)?;
     let body = body.strip_prefix(b"\n")?;
     if Sha256::of(body).hex().as_bytes() != digest {
         return None;
