@@ -2,16 +2,19 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 /// A path inside a tree: bytes, relative, `/` between components, no `.` or `..`, no leading or trailing
 /// slash; the root is empty. Ordered by components, so that a folder comes right before what is in it.
+///
+/// Clones share the bytes: a file's path stands in several collections at once while a layer is made.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct TreePath(Vec<u8>);
+pub struct TreePath(Arc<[u8]>);
 
 impl TreePath {
     /// The root.
     pub fn root() -> Self {
-        Self(Vec::new())
+        Self::default()
     }
 
     /// Reads a path as users and archives write it: leading and doubled slashes and `.` go away, `..` goes
@@ -27,14 +30,13 @@ impl TreePath {
                 part => parts.push(part),
             }
         }
-        Self(parts.join(&b'/'))
+        Self(parts.join(&b'/').into())
     }
 
     /// Takes a path that is clean already; none if [`TreePath::clean`] would change it.
     pub fn from_clean(path: &[u8]) -> Option<Self> {
         let clean = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
-        (path.is_empty() || path.split(|byte| *byte == b'/').all(clean))
-            .then(|| Self(path.to_vec()))
+        (path.is_empty() || path.split(|byte| *byte == b'/').all(clean)).then(|| Self(path.into()))
     }
 
     /// The bytes, without a leading slash.
@@ -51,12 +53,12 @@ impl TreePath {
     #[must_use]
     pub fn join(&self, name: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(self.0.len() + 1 + name.len());
-        bytes.extend_from_slice(&self.0);
+        bytes.extend_from_slice(self.as_bytes());
         if !bytes.is_empty() && !name.is_empty() {
             bytes.push(b'/');
         }
         bytes.extend_from_slice(name);
-        Self(bytes)
+        Self(bytes.into())
     }
 
     /// This path followed by all of `rest`.
@@ -75,7 +77,7 @@ impl TreePath {
 
     /// The folder that holds this path; none for the root.
     pub fn parent(&self) -> Option<Self> {
-        self.parent_bytes().map(|parent| Self(parent.to_vec()))
+        self.parent_bytes().map(|parent| Self(parent.into()))
     }
 
     /// The bytes of the folder that holds this path; none for the root.
@@ -96,7 +98,7 @@ impl TreePath {
 
     /// What is left of this path below `folder`, or none if it does not lie there. A path lies below itself.
     pub fn below(&self, folder: &Self) -> Option<Self> {
-        self.rest_below(folder).map(|rest| Self(rest.to_vec()))
+        self.rest_below(folder).map(|rest| Self(rest.into()))
     }
 
     /// Whether this path is `folder` or lies below it.
@@ -108,7 +110,7 @@ impl TreePath {
         if folder.is_root() {
             return Some(&self.0);
         }
-        match self.0.strip_prefix(folder.0.as_slice())? {
+        match self.0.strip_prefix(folder.as_bytes())? {
             [] => Some(&[]),
             [b'/', rest @ ..] => Some(rest),
             _ => None,
