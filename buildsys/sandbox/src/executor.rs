@@ -1,10 +1,8 @@
 //! The parent's side.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,7 +11,8 @@ use tbuild_exec::{
 };
 
 use crate::cgroup::Cgroup;
-use crate::protocol::{Failure, HELPER_ARG, MountPoint, Report, Source, Specification};
+use crate::process::{Process, Spare};
+use crate::protocol::{Failure, MountPoint, Report, Source, Specification};
 
 /// How long until a cancellation is seen.
 const TICK: Duration = Duration::from_millis(50);
@@ -23,13 +22,18 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct Sandbox {
     helper: PathBuf,
     crun: Option<PathBuf>,
+    spare: Spare,
 }
 
 impl Sandbox {
     /// An executor whose helper is the program at `helper`: one whose `main` calls [`crate::helper_main`] when
     /// its first argument is [`HELPER_ARG`].
     pub fn new(helper: PathBuf) -> Self {
-        Self { helper, crun: None }
+        Self {
+            helper,
+            crun: None,
+            spare: Spare::default(),
+        }
     }
 
     /// The same with programs started by the crun at an absolute path.
@@ -116,24 +120,13 @@ impl Executor for Sandbox {
         }
         let cgroup = Cgroup::make(&self.limits(&action.limits))
             .map_err(|error| self.setup("limit what a step may use", error))?;
-        let (ours, theirs) =
-            UnixStream::pair().map_err(|error| self.setup("make a socket", error))?;
-        let mut child = Command::new(&self.helper)
-            .arg(HELPER_ARG)
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| {
-                self.setup(format!("start its helper {}", self.helper.display()), error)
-            })?;
-        if let Some(cgroup) = &cgroup
-            && let Err(error) = cgroup.take(child.id())
-        {
-            drop(ours);
-            let _ended = child.wait();
-            return Err(self.setup("limit what a step may use", error));
+        let mut helper = self.spare.get(&self.helper).map_err(|error| {
+            self.setup(format!("start its helper {}", self.helper.display()), error)
+        })?;
+        if let Some(cgroup) = &cgroup {
+            cgroup
+                .take(helper.child.id())
+                .map_err(|error| self.setup("limit what a step may use", error))?;
         }
         let specification = Specification {
             lower: action.lower.clone(),
@@ -151,10 +144,14 @@ impl Executor for Sandbox {
             privileged: action.privileged,
             runtime: self.crun.clone(),
         };
-        let result = talk(&ours, &mut child, &specification, output, cancel);
-        // Closing the socket kills whatever is still there; then the helper ends.
-        drop(ours);
-        let waited = child.wait();
+        let result = helper
+            .control()
+            .and_then(|control| specification.send(control))
+            .and_then(|()| {
+                self.spare.provide(&self.helper);
+                talk(&mut helper, output, cancel)
+            });
+        let waited = helper.end();
         if let (Some(cgroup), Some(limit)) = (&cgroup, action.limits.memory)
             && cgroup.out_of_memory()
         {
@@ -195,18 +192,14 @@ impl Executor for Sandbox {
     }
 }
 
-/// Sends the specification, passes output on, and waits for the report and the end of all output.
+/// Passes output on, and waits for the report and the end of all output.
 fn talk(
-    control: &UnixStream,
-    child: &mut Child,
-    specification: &Specification,
+    helper: &mut Process,
     output: &mut OutputSink<'_>,
     cancel: &Cancel,
 ) -> io::Result<Option<Report>> {
-    let mut control = control;
-    specification.send(control)?;
-    let mut stdout = child.stdout.take();
-    let mut stderr = child.stderr.take();
+    let (mut stdout, mut stderr) = (helper.child.stdout.take(), helper.child.stderr.take());
+    let mut control = helper.control()?;
     let mut answer = Vec::new();
     let mut answering = true;
     let mut buffer = vec![0; 64 << 10];

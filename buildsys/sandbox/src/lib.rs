@@ -17,6 +17,7 @@ mod memory;
 mod mounts;
 mod overlay;
 mod privileges;
+mod process;
 mod protocol;
 mod runtime;
 mod surroundings;
