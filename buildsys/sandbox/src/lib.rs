@@ -3,9 +3,10 @@
 //! by the same code, so that a program sees the same whichever runs it.
 //!
 //! The parent starts a helper (the program itself, called with [`HELPER_ARG`]), which has one thread and may
-//! therefore unshare. The helper forks an init into new namespaces; the init mounts, then forks the program.
-//! They are joined by one socket: the specification goes down, the outcome comes up, and its closing means
-//! that the other side is dead. This crate does not know steps, keys or stores.
+//! therefore unshare; while a step runs, the next one's waits already. The helper forks an init into new
+//! namespaces; the init mounts, then forks the program. They are joined by one socket: the specification goes
+//! down, the outcome comes up, and its closing means that the other side is dead. This crate does not know steps,
+//! keys or stores.
 
 mod capture;
 mod cgroup;
