@@ -45,6 +45,7 @@ mod scope;
 mod size;
 mod span;
 mod suggest;
+mod taken;
 mod trigger;
 mod values;
 mod words;

@@ -8,9 +8,10 @@ use crate::expand::expand;
 use crate::parse::parse_trigger;
 use crate::platform::{Platform, platform_args};
 use crate::suggest::suggest;
+use crate::taken::{copy_source, earlier_stage, mount_source, uses};
 use crate::{
     BaseRef, CopySource, Diagnostic, Expansion, NamedRef, Origin, Plan, Span, Stage, Step, lint,
-    mount, reference, refuse, run,
+    reference, refuse, run,
 };
 
 /// What is to be built, and with what.
@@ -376,14 +377,6 @@ pub(crate) fn stage_names(dockerfile: &Dockerfile) -> Vec<Option<&str>> {
         .collect()
 }
 
-/// The last stage before number `before` that has this name; stage names have no case.
-fn earlier_stage(name: &str, before: usize, names: &[Option<&str>]) -> Option<usize> {
-    let lower = name.to_lowercase();
-    names[..before]
-        .iter()
-        .rposition(|known| *known == Some(lower.as_str()))
-}
-
 /// Adds an instruction to its stage; `trigger` if it is an ONBUILD one.
 fn add_step(
     draft: &mut Draft,
@@ -434,90 +427,6 @@ fn add_step(
         trigger: trigger.cloned(),
         checks: instruction.checks.clone(),
     });
-}
-
-/// Where the files of a mount come from. Stages go by their names there, never by numbers.
-fn mount_source(
-    mount: &Word,
-    index: usize,
-    names: &[Option<&str>],
-) -> Result<Option<CopySource>, Diagnostic> {
-    match mount::origin(mount)? {
-        mount::Origin::Nothing => Ok(None),
-        mount::Origin::Context => Ok(Some(CopySource::Context)),
-        mount::Origin::Named(from) if from.text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            let message = format!("--mount: from={} is no name of a stage", from.text);
-            Err(Diagnostic::error("UnknownStage", from.span, message)
-                .with_hint("a mount takes stages by name only: FROM ... AS name"))
-        }
-        mount::Origin::Named(from) => copy_source(&from, index, names).map(Some),
-    }
-}
-
-/// Notes what a stage takes files from.
-fn uses(stage: &mut Stage, source: Option<&CopySource>, span: Span) {
-    match source {
-        None | Some(CopySource::Context) => {}
-        Some(CopySource::Stage(number)) => {
-            stage.depends_on.insert(*number);
-        }
-        Some(CopySource::Named(name)) => {
-            let known = |known: &NamedRef| !known.base && known.name == *name;
-            if !stage.names.iter().any(known) {
-                stage.names.push(NamedRef {
-                    name: name.clone(),
-                    span,
-                    base: false,
-                });
-            }
-        }
-    }
-}
-
-/// What `--from` names. Variables are not allowed there.
-fn copy_source(
-    from: &Word,
-    index: usize,
-    names: &[Option<&str>],
-) -> Result<CopySource, Diagnostic> {
-    let name = &from.text;
-    if name.contains('$') {
-        return Err(
-            Diagnostic::error("VariableInFrom", from.span, "--from takes no variables").with_hint(
-                "name a stage for it: FROM $IMAGE AS name, with an ARG before the first FROM",
-            ),
-        );
-    }
-    if name.is_empty() {
-        return Ok(CopySource::Context);
-    }
-    let lower = name.to_lowercase();
-    if let Some(stage) = earlier_stage(name, index, names) {
-        return Ok(CopySource::Stage(stage));
-    }
-    let too_late = |what: &str| {
-        Diagnostic::error(
-            "StageOrder",
-            from.span,
-            format!("cannot copy from {what}: it is not before this stage"),
-        )
-    };
-    if names[index..].contains(&Some(lower.as_str())) {
-        return Err(too_late(&format!("stage {name}")));
-    }
-    match name
-        .parse::<i64>()
-        .map(|number| usize::try_from(number).unwrap_or(usize::MAX))
-    {
-        Ok(number) if number < index => Ok(CopySource::Stage(number)),
-        Ok(number) if number < names.len() => Err(too_late(&format!("stage number {number}"))),
-        Ok(_) => Err(Diagnostic::error(
-            "UnknownStage",
-            from.span,
-            format!("there is no stage number {name}"),
-        )),
-        Err(_) => Ok(CopySource::Named(name.clone())),
-    }
 }
 
 /// Numbers of the stages that a target needs, itself included.

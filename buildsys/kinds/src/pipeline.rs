@@ -4,11 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tbuild_config::{
-    Base, Config, Kind, Network, NodeRef, Source, SourceOrigin, ToolOrigin, TreeInput, TreeRef,
-};
+use tbuild_config::{Config, Kind, Network, NodeRef, Source, SourceOrigin, TreeInput, TreeRef};
 use tbuild_dockerfile::Platform;
-use tbuild_fetch::BaseSpec;
 use tbuild_graph::{NodeId, NodeKind};
 use tbuild_oci::{ImageConfig, Reference};
 use tbuild_realise::OpError;
@@ -16,15 +13,12 @@ use tbuild_registry::RegistryClient;
 
 use crate::World;
 use crate::artifact::Artifact;
-use crate::base::Packages;
 use crate::filter::Filter;
+use crate::pipeline_base::FOR;
 use crate::recipe::{Nodes, Show, defect};
 use crate::relocate::Reading;
 use crate::source::{Folder, Part};
 use crate::target::Target;
-
-/// What stands in the name of a base's node between the base and a platform that is not this machine's.
-const FOR: &str = " for ";
 
 /// Turns names of a configuration into nodes, each once.
 pub struct Pipeline<'a> {
@@ -196,82 +190,6 @@ impl<'a> Pipeline<'a> {
             ))
             .hint("use a folder or a git revision")),
         }
-    }
-
-    /// Whether `FROM name` starts from packages, and from no registry.
-    pub fn is_base(&self, name: &str) -> bool {
-        self.config.bases.contains_key(name) || distribution(name).is_some()
-    }
-
-    /// The image that `FROM name` starts from for a platform: an image of the project, a base, or one of a
-    /// registry.
-    pub(crate) fn base(
-        &mut self,
-        graph: &mut Nodes,
-        name: &str,
-        platform: &Platform,
-    ) -> Result<NodeId, OpError> {
-        if self.config.images.contains_key(name) {
-            return self.image_for(graph, name, platform);
-        }
-        let node = if *platform == self.platform() {
-            format!("base:{name}")
-        } else {
-            format!("base:{name}{FOR}{platform}")
-        };
-        if let Some(node) = graph.find(&node) {
-            return Ok(node);
-        }
-        let Some(base) = self
-            .config
-            .bases
-            .get(name)
-            .cloned()
-            .or_else(|| distribution(name))
-        else {
-            return self.pulled(graph, node, name, platform);
-        };
-        let platform = base.platform.clone().unwrap_or_else(|| platform.clone());
-        let variant = Some(platform.variant.as_str()).filter(|variant| !variant.is_empty());
-        let architecture = BaseSpec::debian_architecture(&platform.architecture, variant)
-            .ok_or_else(|| {
-                OpError::usage(format!(
-                    "base {name}: no distribution is made for {platform}"
-                ))
-            })?;
-        let distribution = base.distribution.value.clone();
-        let keyring = base.keyring.as_ref().map_or_else(
-            || {
-                PathBuf::from(format!(
-                    "/usr/share/keyrings/{distribution}-archive-keyring.gpg"
-                ))
-            },
-            |keyring| self.world.resolve(Path::new(&keyring.value)),
-        );
-        let op = Packages {
-            world: Arc::clone(self.world),
-            name: name.to_owned(),
-            spec: BaseSpec {
-                distribution,
-                suite: base.suite.value.clone(),
-                extra_suites: base.extra_suites.clone(),
-                components: base.components.clone(),
-                include: base.include.clone(),
-                architecture: architecture.to_owned(),
-            },
-            architecture: platform.architecture.clone(),
-            variant: variant.map(str::to_owned),
-            node: node.clone(),
-            keyring,
-            update: self.update.contains(&node),
-        };
-        self.runs(&platform, format!("{node}: configuring its packages"));
-        let config = op.config();
-        let node = graph
-            .add(NodeKind::Base, node, vec![], Box::new(op))
-            .map_err(|error| defect(&error))?;
-        self.configs.insert(node, config);
-        Ok(node)
     }
 
     /// This machine's platform.
@@ -486,112 +404,6 @@ impl<'a> Pipeline<'a> {
             .map(drop)
             .map_err(|error| defect(&error))
     }
-
-    /// An image of a registry.
-    fn pulled(
-        &mut self,
-        graph: &mut Nodes,
-        node: String,
-        name: &str,
-        platform: &Platform,
-    ) -> Result<NodeId, OpError> {
-        let reference: Reference = name
-            .parse()
-            .map_err(|error: tbuild_oci::ReferenceError| OpError::usage(error.to_string()))?;
-        let op = crate::pull::Pull {
-            world: Arc::clone(self.world),
-            client: Arc::clone(&self.client),
-            name: name.to_owned(),
-            reference,
-            platform: crate::index::described_as(platform),
-            update: self.update.contains(&node),
-        };
-        // What keeps the question from being answered is the node's to tell, with all that belongs to it.
-        let ask = self.ask;
-        let found = tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(op.config(ask))
-        });
-        let node = graph
-            .add(NodeKind::Base, node, vec![], Box::new(op))
-            .map_err(|error| defect(&error))?;
-        if let Ok(Some(config)) = found {
-            self.configs.insert(node, config);
-        }
-        Ok(node)
-    }
-
-    fn tool(&mut self, graph: &mut Nodes, name: &str) -> Result<NodeId, OpError> {
-        let tool = self
-            .config
-            .tools
-            .get(name)
-            .ok_or_else(|| Self::missing("tool", name))?;
-        match &tool.origin {
-            ToolOrigin::Artifact { artifact, path, .. } => {
-                let input = self.node(graph, &NodeRef::new(Kind::Artifact, &artifact.value))?;
-                let op = crate::tool::Tool {
-                    world: Arc::clone(self.world),
-                    path: path.value.clone(),
-                };
-                graph
-                    .add(
-                        NodeKind::Tool,
-                        format!("tool:{name}"),
-                        vec![input],
-                        Box::new(op),
-                    )
-                    .map_err(|error| defect(&error))
-            }
-            ToolOrigin::Image { image, path } => {
-                let machine = self.platform();
-                let input = self.image_for(graph, &image.value, &machine)?;
-                let op = crate::tool::Tool {
-                    world: Arc::clone(self.world),
-                    path: path.value.clone(),
-                };
-                graph
-                    .add(
-                        NodeKind::Tool,
-                        format!("tool:{name}"),
-                        vec![input],
-                        Box::new(op),
-                    )
-                    .map_err(|error| defect(&error))
-            }
-            ToolOrigin::Url {
-                url,
-                sha256,
-                member,
-            } => {
-                let platform = self.platform().to_string();
-                let digest = sha256.get(&platform).ok_or_else(|| {
-                    OpError::usage(format!("tool {name} has no sha256 for {platform}")).hint(
-                        "a hash is never invented: add the one that the tool's makers publish",
-                    )
-                })?;
-                let version = tool
-                    .version
-                    .as_ref()
-                    .map(|version| version.value.clone())
-                    .unwrap_or_default();
-                let (os, architecture) = platform.split_once('/').unwrap_or(("linux", "amd64"));
-                let url = url
-                    .value
-                    .replace("{version}", &version)
-                    .replace("{os}", os)
-                    .replace("{arch}", architecture);
-                let op = crate::tool::Download {
-                    world: Arc::clone(self.world),
-                    url,
-                    sha256: digest.value.clone(),
-                    member: member.as_ref().map(|member| member.value.clone()),
-                };
-                graph
-                    .add(NodeKind::Tool, format!("tool:{name}"), vec![], Box::new(op))
-                    .map_err(|error| defect(&error))
-            }
-        }
-    }
 }
 
 fn input_name(from: &TreeRef) -> String {
@@ -599,24 +411,4 @@ fn input_name(from: &TreeRef) -> String {
         TreeRef::Node(node) => node.to_string(),
         TreeRef::Path(path) => path.clone(),
     }
-}
-
-/// A base that needs no table: `debian:SUITE` and `ubuntu:SUITE`, main components, nothing besides.
-fn distribution(name: &str) -> Option<Base> {
-    let (distribution, suite) = name.split_once(':')?;
-    let known = matches!(distribution, "debian" | "ubuntu")
-        && suite.chars().all(|c| c.is_ascii_lowercase());
-    let text = |value: &str| {
-        tbuild_config::Spanned::new(value.to_owned(), tbuild_config::Place::file(0..0))
-    };
-    known.then(|| Base {
-        place: tbuild_config::Place::file(0..0),
-        distribution: text(distribution),
-        suite: text(suite),
-        components: vec!["main".to_owned()],
-        include: Vec::new(),
-        keyring: None,
-        platform: None,
-        extra_suites: Vec::new(),
-    })
 }
