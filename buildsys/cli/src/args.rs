@@ -177,6 +177,8 @@ pub enum Command {
     Log(commands::log::Arguments),
     /// Write what names resolve to into lockfiles/
     Lock(commands::lock::Arguments),
+    /// What targets need in one file, for machines without a network
+    Bundle(commands::bundle::Arguments),
     /// A registry that answers from the store
     Registry(commands::registry::Arguments),
     /// The store: how large it is, whether it is right

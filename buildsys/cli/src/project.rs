@@ -124,3 +124,19 @@ impl Project {
         Ok(Self { folder, config })
     }
 }
+
+/// The texts of a project's lockfiles.
+pub fn lockfiles(project: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(project.join("lockfiles"));
+    let mut paths: Vec<PathBuf> = files
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|file| file.path())
+        .collect();
+    paths.sort();
+    paths
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .collect()
+}

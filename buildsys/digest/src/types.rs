@@ -39,6 +39,12 @@ impl Sha256 {
         text
     }
 
+    /// Those that a text names: its words of 64 lower-case hex digits, in order.
+    pub fn named_in(text: &str) -> impl Iterator<Item = Self> + '_ {
+        text.split(|letter: char| !letter.is_ascii_alphanumeric())
+            .filter_map(|word| Self::from_hex(word).ok())
+    }
+
     /// Reads 64 lower-case hex digits.
     pub fn from_hex(text: &str) -> Result<Self, DigestError> {
         let fail = || DigestError::Form(text.to_owned());

@@ -68,7 +68,7 @@ pub use listing::{FileChange, compare as compare_listings, read as read_listing}
 pub use normalize::normalizer_for;
 pub use recipe::{Nodes, Show};
 pub use relocate::{Reading, Relocation};
-pub use seed::{seed_blobs, seed_record};
+pub use seed::{ELSEWHERE, seed_blobs, seed_record};
 pub use settings::{Secret, StepSettings};
 pub use small::dockerfile;
 pub use value::{

@@ -30,7 +30,7 @@ pub(crate) struct Pull {
 }
 
 /// The store's space for the configs of images, by manifest and platform.
-const CONFIGS: &str = "image-config";
+pub(crate) const CONFIGS: &str = "image-config";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Pulled {

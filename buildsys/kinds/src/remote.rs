@@ -15,9 +15,9 @@ use crate::world::driven;
 use crate::{LayerRef, Place, TreeValue, World};
 
 /// The store's space for what was had from URLs.
-const FILES: &str = "remote-files";
+pub(crate) const FILES: &str = "remote-files";
 /// The store's space for what was had from repositories.
-const TREES: &str = "remote-trees";
+pub(crate) const TREES: &str = "remote-trees";
 
 /// A file that was had from a URL, and what its server said of it.
 #[derive(Debug, Serialize, Deserialize)]

@@ -8,6 +8,13 @@ use tbuild_store_local::LocalStore;
 
 use crate::world::INDEX;
 
+/// The store's spaces that say what comes from elsewhere, and cannot be worked out again without asking there.
+pub const ELSEWHERE: [&str; 3] = [
+    crate::pull::CONFIGS,
+    crate::remote::FILES,
+    crate::remote::TREES,
+];
+
 /// Gives `to` the record of an action with the blobs that it names. False if `from` has no such record.
 pub fn seed_record(
     from: &LocalStore,
@@ -24,7 +31,8 @@ pub fn seed_record(
 
 /// Gives `to` the blobs that a text names by their SHA-256, as far as `from` has them: those of a lockfile.
 pub fn seed_blobs(from: &LocalStore, to: &LocalStore, text: &str) -> Result<(), StoreError> {
-    for digest in digests(text) {
+    let named: BTreeSet<_> = Sha256::named_in(text).map(BlobDigest).collect();
+    for digest in named {
         if !to.adopt_blob(from, &digest)? {
             continue;
         }
@@ -34,14 +42,6 @@ pub fn seed_blobs(from: &LocalStore, to: &LocalStore, text: &str) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// Words of 64 hex digits.
-fn digests(text: &str) -> BTreeSet<BlobDigest> {
-    text.split(|letter: char| !letter.is_ascii_alphanumeric())
-        .filter_map(|word| Sha256::from_hex(word).ok())
-        .map(BlobDigest)
-        .collect()
 }
 
 #[cfg(test)]

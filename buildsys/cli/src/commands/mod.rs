@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod build;
+pub mod bundle;
 pub mod chart;
 pub mod clean;
 pub mod cluster;
@@ -114,6 +115,7 @@ async fn dispatch(cli: Cli) -> Result<u8, CliError> {
         None => target::run(global, &cli.targets, &cli.rest).await,
         Some(Command::Cluster(arguments)) => cluster::run(global, arguments).await,
         Some(Command::Build(arguments)) => build::run(global, arguments).await,
+        Some(Command::Bundle(arguments)) => bundle::run(global, arguments).await,
         Some(Command::Image(arguments)) => image::run(global, arguments).await,
         Some(Command::Artifact(arguments)) => artifact::run(global, arguments).await,
         Some(Command::Chart(arguments)) => chart::run(global, arguments).await,

@@ -13,6 +13,7 @@ use tbuild_store_local::{LocalStore, remove_tree};
 use super::Arguments;
 use crate::engine::Engine;
 use crate::error::CliError;
+use crate::project::lockfiles;
 
 /// Held by the process whose folder it is in.
 const ALIVE: &str = "alive";
@@ -90,14 +91,6 @@ fn is_download(graph: &Nodes, node: NodeId) -> bool {
         NodeKind::Source | NodeKind::Tool => vertex.inputs.is_empty(),
         _ => false,
     }
-}
-
-fn lockfiles(project: &Path) -> Vec<String> {
-    let files = std::fs::read_dir(project.join("lockfiles"));
-    let files = files.into_iter().flatten().flatten();
-    files
-        .filter_map(|file| std::fs::read_to_string(file.path()).ok())
-        .collect()
 }
 
 fn layout(folder: &Path) -> [PathBuf; 2] {

@@ -1,0 +1,263 @@
+//! `tbuild bundle`: what targets need, in one file, for machines without a network.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Subcommand;
+use tbuild_bundle::{BundleError, Content};
+use tbuild_config::{Kind, NodeRef};
+use tbuild_digest::{ActionKey, HashingReader, HashingWriter, Sha256};
+use tbuild_kinds::{ELSEWHERE, Nodes};
+
+use crate::args::{Global, Progress};
+use crate::engine::{Engine, open_store};
+use crate::error::{CliError, chain};
+use crate::project::{Project, lockfiles};
+use crate::report::{bytes, eprint};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Build targets, push and deploy nothing, and write all that they need into one file; prints its digest
+    Create {
+        /// Where to; - is standard output
+        #[arg(short = 'o', long, value_name = "FILE")]
+        output: PathBuf,
+        /// The targets [default: the project's, and the images of its node]
+        targets: Vec<String>,
+    },
+    /// Read such a file into the store: records of builds are taken as its maker wrote them
+    Load {
+        /// The file; - is standard input
+        file: PathBuf,
+        /// Refuse a file of another digest, before any of it is read into the store
+        #[arg(long, value_name = "sha256:HEX")]
+        digest: Option<String>,
+    },
+}
+
+/// Runs it.
+pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
+    match &arguments.action {
+        Action::Create { output, targets } => create(global, output, targets).await,
+        Action::Load { file, digest } => load(global, file, digest.as_deref()),
+    }
+}
+
+fn failure(error: &BundleError) -> CliError {
+    CliError::failed(chain(error))
+}
+
+/// Says how far it is, at every tenth of the whole.
+fn meter(global: &Global, what: &'static str) -> impl FnMut(u64, u64) + use<> {
+    const PARTS: u64 = 10;
+    let silent = global.json || matches!(global.progress, Progress::Quiet | Progress::Json);
+    let mut said = 0;
+    move |done, all| {
+        let part = done.saturating_mul(PARTS).checked_div(all).unwrap_or(PARTS);
+        if part > said && !silent {
+            eprint(&format!("{what} {} of {}\n", bytes(done), bytes(all)));
+            said = part;
+        }
+    }
+}
+
+/// The project's own targets, and what its node is made of.
+fn everything(project: &Project) -> Vec<NodeRef> {
+    let config = &project.config;
+    let default = config.project.default.iter();
+    let mut wanted: Vec<NodeRef> = default.map(|name| name.value.clone()).collect();
+    if let Some(node) = &config.node {
+        let images = std::iter::once(&node.image).chain(node.images.values());
+        wanted.extend(images.map(|image| NodeRef::new(Kind::Image, &image.value)));
+    }
+    wanted
+}
+
+async fn create(global: &Global, output: &Path, names: &[String]) -> Result<u8, CliError> {
+    let project = Project::load(global)?;
+    let wanted = if names.is_empty() {
+        everything(&project)
+    } else {
+        super::target::find(&project, names)?
+    };
+    if wanted.is_empty() {
+        return Err(CliError::usage(
+            "no target is named, and project.default has none",
+        ));
+    }
+    let engine = Engine::new(global, project)?;
+    let mut graph = Nodes::new();
+    let mut targets = Vec::new();
+    {
+        let mut pipeline = engine.pipeline();
+        for name in &wanted {
+            targets.push(pipeline.node(&mut graph, name)?);
+        }
+        engine.warn(&pipeline.warnings);
+        pipeline.can_run()?;
+    }
+    let closure = graph
+        .closure(&targets)
+        .map_err(|error| CliError::usage(error.to_string()))?;
+    // What has an effect is for where the bundle is loaded.
+    let realised: Vec<_> = closure
+        .into_iter()
+        .filter(|node| {
+            let kind = graph.get(*node).kind;
+            !kind.is_effect() && kind != tbuild_graph::NodeKind::Target
+        })
+        .collect();
+    let outcome = engine.realise(Arc::new(graph), &realised).await?;
+    let actions: BTreeSet<ActionKey> = outcome
+        .manifests
+        .values()
+        .map(tbuild_graph::KeyManifest::key)
+        .collect();
+    let mut known = BTreeSet::new();
+    for key in actions {
+        // Folders of this machine are read anew wherever they are: nothing is recorded of them.
+        if tbuild_store::Store::action(engine.world.store.as_ref(), &key)?.is_some() {
+            known.insert(key);
+        }
+    }
+    let content = Content {
+        targets: wanted.iter().map(ToString::to_string).collect(),
+        actions: known,
+        texts: lockfiles(&engine.project.folder),
+        spaces: ELSEWHERE.to_vec(),
+    };
+    let store = Arc::clone(&engine.world.store);
+    let mut progress = meter(global, "packed");
+    let (manifest, digest, size) = write_file(output, |out| {
+        tbuild_bundle::write(store.as_ref(), &content, out, &mut progress)
+    })?;
+    engine.say(&format!(
+        "{}: {} records and {} blobs ({}) in {}",
+        output.display(),
+        manifest.actions,
+        manifest.blobs,
+        bytes(manifest.bytes),
+        bytes(size)
+    ));
+    if output.as_os_str() != "-" {
+        crate::output::line(format!("sha256:{}", digest.hex()));
+    }
+    Ok(0)
+}
+
+/// Writes a file whole or not at all; what `write` returns, the file's digest and its size.
+fn write_file<T>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, BundleError>,
+) -> Result<(T, Sha256, u64), CliError> {
+    let failed = |path: &Path, error: std::io::Error| {
+        CliError::failed(format!("cannot write {}: {error}", path.display()))
+    };
+    if path.as_os_str() == "-" {
+        let mut out = HashingWriter::new(BufWriter::new(std::io::stdout().lock()));
+        let written = write(&mut out).map_err(|error| failure(&error))?;
+        out.flush().map_err(|error| failed(path, error))?;
+        let (_, digest, size) = out.finish();
+        return Ok((written, digest, size));
+    }
+    let mut part = path.as_os_str().to_owned();
+    part.push(format!(".{}.part", std::process::id()));
+    let part = PathBuf::from(part);
+    let file = File::create(&part).map_err(|error| failed(&part, error))?;
+    let mut out = HashingWriter::new(BufWriter::with_capacity(1 << 20, file));
+    let result = write(&mut out).map_err(|error| failure(&error));
+    let done = result.and_then(|written| {
+        let (out, digest, size) = out.finish();
+        out.into_inner()
+            .map_err(std::io::IntoInnerError::into_error)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| std::fs::rename(&part, path))
+            .map_err(|error| failed(path, error))?;
+        Ok((written, digest, size))
+    });
+    if done.is_err() {
+        // It may have been renamed already.
+        let _gone = std::fs::remove_file(&part);
+    }
+    done
+}
+
+fn load(global: &Global, path: &Path, digest: Option<&str>) -> Result<u8, CliError> {
+    let is_stdin = path.as_os_str() == "-";
+    if let Some(wanted) = digest {
+        if is_stdin {
+            return Err(CliError::usage(
+                "--digest: standard input can be read but once",
+            ));
+        }
+        check(path, wanted)?;
+    }
+    let store = open_store(global)?;
+    let mut progress = meter(global, "read");
+    let input: Box<dyn Read> = if is_stdin {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(open(path)?)
+    };
+    let input = BufReader::with_capacity(1 << 20, input);
+    let loaded = tbuild_bundle::load(&store, input, &ELSEWHERE, &mut progress);
+    let loaded = loaded.map_err(|error| {
+        let failure = CliError::failed(format!("{}: {}", path.display(), chain(&error)));
+        if error.is_malformed() {
+            failure.hint("copy the file again; its maker was told its digest: --digest checks it")
+        } else {
+            failure
+        }
+    })?;
+    if global.progress != Progress::Quiet && !global.json {
+        eprint(&format!(
+            "{} of {} records and {} of {} blobs ({}) are new; for {}\n",
+            loaded.new_actions,
+            loaded.manifest.actions,
+            loaded.new_blobs,
+            loaded.manifest.blobs,
+            bytes(loaded.new_bytes),
+            loaded.manifest.targets.join(" ")
+        ));
+    }
+    Ok(0)
+}
+
+fn open(path: &Path) -> Result<File, CliError> {
+    File::open(path)
+        .map_err(|error| CliError::usage(format!("cannot read {}: {error}", path.display())))
+}
+
+/// Refuses a file whose digest is another.
+fn check(path: &Path, wanted: &str) -> Result<(), CliError> {
+    let hex = wanted.strip_prefix("sha256:").unwrap_or(wanted);
+    let wanted = Sha256::from_hex(hex)
+        .map_err(|error| CliError::usage(format!("--digest {wanted}: {error}")))?;
+    let mut reader = HashingReader::new(open(path)?);
+    std::io::copy(&mut reader, &mut std::io::sink())
+        .map_err(|error| CliError::failed(format!("cannot read {}: {error}", path.display())))?;
+    let (found, _) = reader.finish();
+    if found == wanted {
+        return Ok(());
+    }
+    Err(CliError {
+        code: 4,
+        ..CliError::failed(format!(
+            "{} is sha256:{}, not sha256:{}",
+            path.display(),
+            found.hex(),
+            wanted.hex()
+        ))
+    })
+}
