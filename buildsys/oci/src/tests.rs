@@ -343,12 +343,13 @@ fn references_read_as_docker_reads_them() {
 
 #[test]
 fn configs_keep_what_they_do_not_know() {
-    let text = r#"{"architecture":"amd64","os":"linux","config":{"Env":null,"Volumes":null,"Healthcheck":{"Test":["NONE"]},"OnBuild":["RUN x"],"ArgsEscaped":true},"rootfs":{"type":"layers","diff_ids":[]},"container":"abc"}"#;
+    let text = r#"{"architecture":"amd64","os":"linux","config":{"Env":null,"Volumes":null,"Healthcheck":{"Test":["NONE"]},"OnBuild":["RUN x"],"ArgsEscaped":true},"rootfs":{"type":"layers","diff_ids":[]},"container":"abc","x":1e-307}"#;
     let config = ImageConfig::from_bytes(text.as_bytes()).expect("it reads");
     let again = String::from_utf8(config.to_bytes()).expect("JSON");
     for part in [
         r#""ArgsEscaped":true"#,
         r#""container":"abc""#,
+        r#""x":1e-307"#,
         r#""OnBuild":["RUN x"]"#,
         r#""Test":["NONE"]"#,
     ] {
