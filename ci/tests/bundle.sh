@@ -15,7 +15,7 @@ if [ "${1:-}" = inside ]; then
     trap finish EXIT
     ip link set lo up
     same 'the namespace has no route' '' "$(ip route)"
-    exits 'what no store has is not built offline' 3 t image tator_online
+    exits 'what no store has is not built offline' 4 t image tator_online
     exits 'the bundle is loaded' 0 t bundle load "$work/site.tbundle" --digest "$(cat "$work/digest")"
     exits 'the node comes up' 0 t node up
     exits 'the site is deployed' 0 t cluster

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tbuild_dockerfile::Platform;
 use tbuild_exec::Stream;
-use tbuild_fetch::{AptError, BaseSpec, Fetcher, Http, Verifier, build_base};
+use tbuild_fetch::{AptError, BaseSpec, BuildBaseError, Fetcher, Http, Verifier, build_base};
 use tbuild_graph::KeyManifest;
 use tbuild_lock::{BaseLock, Kind, file_name};
 use tbuild_oci::ImageConfig;
@@ -293,7 +293,14 @@ impl Op for Packages {
                 &mut sink,
                 &cx.cancel,
             )
-            .map_err(|error| OpError::failed(&error))?;
+            .map_err(|error| match error {
+                BuildBaseError::Missing { .. } if world.offline => OpError::Lock {
+                    message: format!("{error}, and --offline refuses to fetch it"),
+                    hints: Vec::new(),
+                }
+                .hint("build it once with a connection, or load a bundle (tbuild bundle load)"),
+                error => OpError::failed(&error),
+            })?;
             let captured = tbuild_sandbox::capture(staging.upper(), &Rootfs::default())
                 .map_err(|error| OpError::failed(&error))?;
             keep(&world, staging, &captured.tree)
