@@ -84,7 +84,12 @@ impl DockerEngine {
         &self.host
     }
 
-    fn fail(&self, what: impl Into<String>, error: Error) -> DockerError {
+    /// bollard's client.
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    pub(crate) fn fail(&self, what: impl Into<String>, error: Error) -> DockerError {
         DockerError::new(&self.host, what, error)
     }
 

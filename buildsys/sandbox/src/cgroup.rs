@@ -162,17 +162,38 @@ impl Cgroup {
 
     /// Whether a process in it was killed for want of memory.
     pub(crate) fn out_of_memory(&self) -> bool {
-        let events = self
-            .events
-            .as_ref()
-            .and_then(|file| fs::read_to_string(file).ok());
-        events.is_some_and(|events| {
-            let killed = events
-                .lines()
-                .find_map(|line| line.strip_prefix("oom_kill "));
-            killed.is_some_and(|count| count.trim() != "0")
-        })
+        self.events.as_ref().is_some_and(|file| counts_kills(file))
     }
+}
+
+/// Whether a file of memory's events tells of a process that was killed.
+fn counts_kills(file: &Path) -> bool {
+    let events = fs::read_to_string(file).unwrap_or_default();
+    let killed = events
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "));
+    killed.is_some_and(|count| count.trim() != "0")
+}
+
+/// Whether a process was killed for want of memory in the cgroup of another process, as this one sees it.
+pub(crate) fn out_of_memory(process: i32) -> bool {
+    let read = |file: String| fs::read_to_string(file).unwrap_or_default();
+    let mounts = read("/proc/self/mountinfo".to_owned());
+    let place = read(format!("/proc/{process}/cgroup"));
+    hierarchies(&mounts, &place).iter().any(|hierarchy| {
+        let memory = hierarchy.controllers.iter().any(|name| name == "memory");
+        let file = match (hierarchy.unified, memory) {
+            (true, _) => "memory.events",
+            (false, true) => "memory.oom_control",
+            (false, false) => return false,
+        };
+        counts_kills(&hierarchy.own.join(file))
+    })
+}
+
+/// What a step is told of it.
+pub(crate) fn out_of_memory_line(limit: u64) -> String {
+    format!("out of memory: the limit of {limit} bytes for this step was reached\n")
 }
 
 impl Drop for Cgroup {

@@ -64,6 +64,9 @@ fn supervise(specification: &Specification, control: &UnixStream) -> Result<(), 
     if let Some(runtime) = &specification.runtime {
         return crate::runtime::supervise(specification, runtime, control);
     }
+    if let Some(folder) = &specification.container {
+        return crate::container::supervise(specification, folder, control);
+    }
     let mut flags = UnshareFlags::NEWNS
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWIPC
@@ -170,25 +173,7 @@ fn write_oom_score(score: &str) -> std::io::Result<()> {
 }
 
 fn set_ulimit(limit: &Ulimit) -> std::io::Result<()> {
-    let resource = match limit.name.as_str() {
-        "as" => Resource::As,
-        "core" => Resource::Core,
-        "cpu" => Resource::Cpu,
-        "data" => Resource::Data,
-        "fsize" => Resource::Fsize,
-        "locks" => Resource::Locks,
-        "memlock" => Resource::Memlock,
-        "msgqueue" => Resource::Msgqueue,
-        "nice" => Resource::Nice,
-        "nofile" => Resource::Nofile,
-        "nproc" => Resource::Nproc,
-        "rss" => Resource::Rss,
-        "rtprio" => Resource::Rtprio,
-        "rttime" => Resource::Rttime,
-        "sigpending" => Resource::Sigpending,
-        "stack" => Resource::Stack,
-        _ => return Err(std::io::ErrorKind::Unsupported.into()),
-    };
+    let resource = crate::ulimits::resource(&limit.name).ok_or(std::io::ErrorKind::Unsupported)?;
     let limit = Rlimit {
         current: limit.soft,
         maximum: limit.hard,
@@ -212,10 +197,10 @@ fn own_outputs(user: &User) -> Result<(), Failure> {
     Ok(())
 }
 
-enum Never {}
+pub(crate) enum Never {}
 
 /// Becomes the program. The flag says whether it was the program that could not be started.
-fn program(
+pub(crate) fn program(
     specification: &Specification,
     filters: &[BpfProgram],
 ) -> Result<Never, (Failure, bool)> {

@@ -1,4 +1,4 @@
-//! The executors of this machine, and the capture of what an action wrote. One is of Linux namespaces and seccomp
+//! The executors of this machine, what containers of an engine take besides, and the capture of what an action wrote. One is of Linux namespaces and seccomp
 //! alone, the other hands the program to an OCI runtime (crun); both over a root file system that is put together
 //! by the same code, so that a program sees the same whichever runs it.
 //!
@@ -10,6 +10,7 @@
 
 mod capture;
 mod cgroup;
+pub mod container;
 mod content;
 mod executor;
 mod fork;
@@ -17,12 +18,14 @@ mod helper;
 mod memory;
 mod mounts;
 mod overlay;
+mod parent;
 mod privileges;
 mod process;
 mod protocol;
 mod runtime;
 mod surroundings;
 mod target;
+mod ulimits;
 pub mod userns;
 
 pub use capture::{CaptureError, Captured, capture};

@@ -30,6 +30,9 @@ const DEVICES: &str = "devices";
 /// memory.
 const SHM: u64 = 64 << 20;
 
+/// Mounts the /proc of the program's pid namespace.
+pub(crate) type MountProc = fn(&Path, MountFlags) -> rustix::io::Result<()>;
+
 /// The root, mounted but not entered yet.
 pub(crate) struct Root {
     path: PathBuf,
@@ -51,6 +54,16 @@ pub(crate) fn held(fd: &OwnedFd) -> String {
 impl Root {
     /// Mounts all of it. Runs in mount, pid and ipc namespaces of its own.
     pub(crate) fn mount(specification: &Specification) -> Result<Self, Failure> {
+        Self::mount_with(specification, |target, flags| {
+            mount("proc", target, "proc", flags, None)
+        })
+    }
+
+    /// The same where /proc is mounted by other means.
+    pub(crate) fn mount_with(
+        specification: &Specification,
+        mount_proc: MountProc,
+    ) -> Result<Self, Failure> {
         mount_change(
             "/",
             MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
@@ -87,7 +100,7 @@ impl Root {
             mounted: Vec::new(),
         };
         root.devices(specification.limits.shm, specification.privileged)?;
-        root.kernel(specification.network, specification.privileged)?;
+        root.kernel(specification.network, specification.privileged, mount_proc)?;
         for name in [CONTENTS, OVERLAYS, EMPTY] {
             let folder = Path::new(BASE).join(name);
             std::fs::create_dir(&folder).tried(|| "make a folder for mounts".to_owned())?;
@@ -232,10 +245,15 @@ impl Root {
     }
 
     /// /proc and /sys: this pid namespace's, with what tells of or changes the machine covered.
-    fn kernel(&mut self, network: Network, privileged: bool) -> Result<(), Failure> {
+    fn kernel(
+        &mut self,
+        network: Network,
+        privileged: bool,
+        mount_proc: MountProc,
+    ) -> Result<(), Failure> {
         let plain = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let proc = self.target("/proc", true)?;
-        mount("proc", &proc, "proc", plain, None).tried(|| "mount /proc".to_owned())?;
+        mount_proc(&proc, plain).tried(|| "mount /proc".to_owned())?;
         let sys = self.target("/sys", true)?;
         if network == Network::Host && userns::is_inside() {
             // sysfs shows a network, and this one belongs to another user namespace: only what is mounted

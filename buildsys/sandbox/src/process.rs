@@ -19,7 +19,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    fn start(program: &Path) -> io::Result<Self> {
+    /// Starts the program at `program` as one.
+    pub(crate) fn start(program: &Path) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let child = Command::new(program)
             .arg(HELPER_ARG)

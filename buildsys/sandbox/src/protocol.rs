@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tbuild_exec::{Exit, Limits, Network, User};
 
+use crate::container::Launch;
+
 /// The first argument that makes the program its own helper.
 pub const HELPER_ARG: &str = "__sandbox";
 
@@ -29,9 +31,34 @@ pub(crate) struct Specification {
     pub privileged: bool,
     /// The OCI runtime that starts the program; without one the helper does so itself.
     pub runtime: Option<PathBuf>,
+    /// The folder with the socket to which the init of an engine's container connects; without one the namespaces are
+    /// our own.
+    pub container: Option<PathBuf>,
 }
 
 impl Specification {
+    /// What the init of a container has to know: it is the engine that has dropped privileges, and the helper that
+    /// has mounted all.
+    pub(crate) fn program_alone(&self) -> Self {
+        Self {
+            lower: Vec::new(),
+            upper: PathBuf::new(),
+            work: PathBuf::new(),
+            argv: self.argv.clone(),
+            env: self.env.clone(),
+            cwd: self.cwd.clone(),
+            user: self.user.clone(),
+            mounts: Vec::new(),
+            network: self.network,
+            hostname: self.hostname.clone(),
+            umask: self.umask,
+            limits: self.limits.clone(),
+            privileged: true,
+            runtime: None,
+            container: None,
+        }
+    }
+
     /// Writes it for [`Self::receive`].
     pub(crate) fn send(&self, mut to: impl Write) -> io::Result<()> {
         let mut line = serde_json::to_vec(self)?;
@@ -102,9 +129,13 @@ pub(crate) enum Source {
     },
 }
 
-/// How it went. Sent up once.
+/// How it goes. The first of these that tells of an end is the one that counts.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
+    /// A container may be started, with this in it.
+    Listening(Launch),
+    /// The container's first process is there.
+    Joined,
     /// The program ended.
     Exit(Exit),
     /// The sandbox could not be set up.

@@ -18,6 +18,9 @@ fn main() -> ExitCode {
         Some((first, rest)) if first == tbuild_sandbox::userns::AS_USER_ARG => {
             tbuild_sandbox::userns::as_user_main(rest)
         }
+        Some((first, _)) if first == tbuild_sandbox::container::INIT_ARG => {
+            tbuild_sandbox::container::init_main()
+        }
         _ => tbuild_sandbox::helper_main(),
     }
 }

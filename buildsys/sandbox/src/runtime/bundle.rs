@@ -153,7 +153,7 @@ fn rlimits(limits: &Limits) -> Result<Vec<PosixRlimit>, Failure> {
 }
 
 /// The filter of our own sandbox in the specification's words.
-fn seccomp() -> Result<LinuxSeccomp, Failure> {
+pub(crate) fn seccomp() -> Result<LinuxSeccomp, Failure> {
     let refused = |names: Vec<String>, errno: i32, args| {
         let mut call = LinuxSyscall::default();
         call.set_names(names)
@@ -223,6 +223,7 @@ mod tests {
             },
             privileged,
             runtime: None,
+            container: None,
         }
     }
 

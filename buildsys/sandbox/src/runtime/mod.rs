@@ -10,6 +10,8 @@
 mod bundle;
 mod program;
 
+pub(crate) use bundle::seccomp;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
