@@ -433,7 +433,7 @@ fn privileges(bench: &Bench<'_>) {
     let mut action = bench.shell("mount -t tmpfs none /tmp && touch /tmp/there && echo mounted; echo $(cat /proc/self/status) > /dev/shm/x");
     action.privileged = true;
     let ran = bench.run(&action);
-    assert_eq!(ran.stdout, "mounted\n", "{}", ran.stderr);
+    assert_eq!(ran.stdout, "mounted\n", "{:?} {}", ran.exit, ran.stderr);
     assert!(ran.upper.join("tmp/there").symlink_metadata().is_err());
 }
 

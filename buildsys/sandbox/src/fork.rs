@@ -67,10 +67,22 @@ pub(crate) fn ignore_endings() {
 /// Gives every signal back its meaning, and blocks none: what a caller ignores, as a shell does for what it runs in the
 /// background, is none of a step's business.
 pub(crate) fn default_signals() {
-    const LAST: libc::c_int = 31;
+    /// The last of the kernel's, those that the C library keeps for itself included.
+    const LAST: libc::c_int = 64;
+    /// The kernel's struct sigaction: the default, no flags, no restorer, no signal blocked.
+    const DEFAULT: [u64; 4] = [0; 4];
     for signal in 1..=LAST {
-        // SAFETY: the default needs no handler. SIGKILL and SIGSTOP have no other, which is an error to ignore.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel reads no more than the struct, whose set of signals has 8 bytes. SIGKILL and SIGSTOP have
+        // no other meaning, which is an error to ignore.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
     }
     // SAFETY: an empty set is a valid one, and the old one is not asked for.
     unsafe {

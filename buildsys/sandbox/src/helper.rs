@@ -59,7 +59,7 @@ fn supervise(specification: &Specification, control: &UnixStream) -> Result<(), 
     if specification.limits.memory.is_some() {
         // Where memory runs out, a process of the program is to be killed, not the one that tells of it. Those
         // who may not ask for it go without.
-        let _unprotected = write_oom_score("-900");
+        let _unprotected = write_oom_score("self", PROTECTED);
     }
     if let Some(runtime) = &specification.runtime {
         return crate::runtime::supervise(specification, runtime, control);
@@ -168,8 +168,12 @@ pub(crate) fn exit_of(status: ExitStatus) -> Exit {
     }
 }
 
-fn write_oom_score(score: &str) -> std::io::Result<()> {
-    std::fs::write("/proc/self/oom_score_adj", score)
+/// The score of who is killed last of all for want of memory (proc(5), oom_score_adj).
+pub(crate) const PROTECTED: &str = "-900";
+
+/// Sets the score of a process, by its number or as `self`.
+pub(crate) fn write_oom_score(process: &str, score: &str) -> std::io::Result<()> {
+    std::fs::write(format!("/proc/{process}/oom_score_adj"), score)
 }
 
 fn set_ulimit(limit: &Ulimit) -> std::io::Result<()> {
@@ -224,7 +228,7 @@ pub(crate) fn program(
             .map_err(setup)?;
     }
     if specification.limits.memory.is_some() {
-        let _unprotected = write_oom_score("0");
+        let _unprotected = write_oom_score("self", "0");
     }
     std::env::set_current_dir(&specification.cwd)
         .tried(|| format!("enter {}", specification.cwd))

@@ -24,34 +24,11 @@ fn crun() -> Sandbox {
     sandbox().through_crun(PathBuf::from("/usr/bin/crun"))
 }
 
-fn rootfs(root: &Path) {
-    let programs = [
-        "cat", "chmod", "env", "head", "id", "ls", "mkdir", "rm", "sleep", "touch", "tr", "uname",
-        "wc", "mv", "ln",
-    ];
-    for name in programs {
-        shell::install(root, &Path::new("/usr/bin").join(name));
-    }
-    for name in ["mount", "setsid", "unshare", "hostname"] {
-        shell::install(root, &Path::new("/usr/bin").join(name));
-    }
-    shell::install(root, Path::new("/bin/sh"));
-    for folder in ["etc", "tmp", "gone", "run", "folder"] {
-        std::fs::create_dir_all(root.join(folder)).expect("made");
-    }
-    std::fs::write(root.join("gone/file"), "x").expect("written");
-    std::fs::write(root.join("folder/file"), "x").expect("written");
-    std::fs::write(root.join("kept"), "kept").expect("written");
-    std::os::unix::fs::symlink("/tbuild-conformance-target", root.join("link")).expect("linked");
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
-    std::fs::set_permissions(root.join("tmp"), open).expect("opened");
-}
-
 fn suite(executor: &Sandbox) {
     let folder = tempfile::tempdir().expect("a folder");
     let (root, scratch) = (folder.path().join("root"), folder.path().join("scratch"));
     std::fs::create_dir_all(&scratch).expect("made");
-    rootfs(&root);
+    shell::rootfs(&root);
     conformance::all(executor, &root, &scratch);
 }
 
@@ -98,7 +75,7 @@ fn run(executor: &Sandbox, root: &Path, folder: &Path, line: &str) -> PathBuf {
 fn captures_what_changed_and_nothing_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("root");
-    rootfs(&root);
+    shell::rootfs(&root);
     let lower = folder.path().join("lower-copy");
     std::fs::create_dir_all(&lower).expect("made");
     // The lower view as capture itself reads it, from a copy that it may write to.
@@ -163,7 +140,7 @@ fn captures_what_changed_and_nothing_else() {
 fn dies_with_parent(test: &str, executor: &Sandbox, seconds: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("root");
-    rootfs(&root);
+    shell::rootfs(&root);
     if let Ok(path) = std::env::var("TBUILD_SANDBOX_CHILD") {
         // This is the parent that is about to be killed.
         let line = format!("setsid sleep {seconds} & sleep {seconds}");

@@ -5,8 +5,9 @@ use std::io;
 use std::path::Path;
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
-    MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits,
+    ContainerCreateBody, ContainerUpdateBody, HostConfig, HostConfigCgroupnsModeEnum,
+    HostConfigLogConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType,
+    ResourcesUlimits,
 };
 use tbuild_exec::{Action, Limits, Network, Ulimit};
 use tbuild_sandbox::container::{Allowed, FOLDER, Launch, SOCKET};
@@ -17,6 +18,8 @@ use super::empty::EMPTY;
 
 /// Over how long processor time is counted, in microseconds.
 const PERIOD: i64 = 100_000;
+/// Capabilities that older engines do not know. Who has CAP_SYS_ADMIN may do what they allow (capabilities(7)).
+const NEW: [&str; 3] = ["CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE"];
 /// The init is a process, too.
 const OWN_PROCESSES: u64 = 1;
 
@@ -54,7 +57,6 @@ pub(super) fn body(
         oom_score_adj: Some(allowed.oom_score),
         ..HostConfig::default()
     };
-    memory_and_time(&action.limits, &mut host)?;
     if action.network == Network::None {
         // Engines give containers others than the kernel's own.
         let own = [
@@ -64,17 +66,20 @@ pub(super) fn body(
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
         host.sysctls = Some(HashMap::from(own));
     }
-    if action.privileged {
-        host.privileged = Some(true);
+    host.cap_drop = Some(vec!["ALL".to_owned()]);
+    let known = |name: &String| !NEW.contains(&name.as_str());
+    host.cap_add = Some(allowed.capabilities.into_iter().filter(known).collect());
+    let mut security = vec!["label=disable".to_owned()];
+    if let Some(filter) = allowed.seccomp {
+        security.push("no-new-privileges".to_owned());
+        security.push(format!("seccomp={filter}"));
     } else {
-        host.cap_drop = Some(vec!["ALL".to_owned()]);
-        host.cap_add = Some(allowed.capabilities);
-        host.security_opt = Some(vec![
-            "no-new-privileges".to_owned(),
-            "label=disable".to_owned(),
-            format!("seccomp={}", allowed.seccomp),
-        ]);
+        // What an engine calls privileged is more than this machine's root may have.
+        security.push("seccomp=unconfined".to_owned());
+        security.push("apparmor=unconfined".to_owned());
+        host.device_cgroup_rules = Some(vec!["a *:* rwm".to_owned()]);
     }
+    host.security_opt = Some(security);
     Ok(ContainerCreateBody {
         image: Some(EMPTY.to_owned()),
         entrypoint: Some(launch.command()),
@@ -118,22 +123,20 @@ fn ulimit(limit: &Ulimit) -> Option<ResourcesUlimits> {
     })
 }
 
-fn memory_and_time(limits: &Limits, host: &mut HostConfig) -> io::Result<()> {
-    if let Some(bytes) = limits.memory {
-        let bytes = Some(bytes.try_into().map_err(io::Error::other)?);
-        (host.memory, host.memory_swap) = (bytes, bytes);
-    }
-    if let Some(cpus) = limits.cpus {
-        let cpus: i64 = cpus.try_into().map_err(io::Error::other)?;
-        // Less than a thousandth of a second is refused.
-        let quota = cpus.saturating_mul(PERIOD / 1000).max(1000);
-        (host.cpu_period, host.cpu_quota) = (Some(PERIOD), Some(quota));
-    }
-    Ok(())
-}
-
-/// How many processes the container may have, once its init is the only one.
-pub(super) fn processes(limits: &Limits) -> Option<i64> {
-    let pids = limits.pids?.saturating_add(OWN_PROCESSES);
-    Some(pids.try_into().unwrap_or(i64::MAX))
+/// What the container may use, once its init is the only process in it: what starts it may need more.
+pub(super) fn limits(limits: &Limits) -> Option<ContainerUpdateBody> {
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let memory = limits.memory.map(number);
+    let processes = |pids: u64| number(pids.saturating_add(OWN_PROCESSES));
+    // Less than a thousandth of a second is refused.
+    let quota = |cpus| number(cpus).saturating_mul(PERIOD / 1000).max(1000);
+    limits.need_cgroup().then(|| ContainerUpdateBody {
+        memory,
+        // With swap: as much, so none.
+        memory_swap: memory,
+        pids_limit: limits.pids.map(processes),
+        cpu_period: limits.cpus.map(|_| PERIOD),
+        cpu_quota: limits.cpus.map(quota),
+        ..ContainerUpdateBody::default()
+    })
 }

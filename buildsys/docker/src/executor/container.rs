@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{ContainerCreateBody, ContainerUpdateBody};
+use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
     WaitContainerOptionsBuilder,
@@ -98,17 +98,13 @@ impl Container {
         }
     }
 
-    /// Sets the limit that an engine's own program would not fit in, now that its init runs.
+    /// Sets the limits of a step, now that its init runs.
     pub(super) async fn limit(&self, limits: &Limits) -> Result<(), DockerError> {
-        let Some(processes) = config::processes(limits) else {
+        let Some(body) = config::limits(limits) else {
             return Ok(());
         };
-        let body = ContainerUpdateBody {
-            pids_limit: Some(processes),
-            ..ContainerUpdateBody::default()
-        };
         let updated = self.engine.docker().update_container(&self.id, body).await;
-        updated.map_err(|error| self.engine.fail("limit processes", error))
+        updated.map_err(|error| self.engine.fail("limit a container", error))
     }
 
     /// Waits until the engine has removed it, which it does when its processes have ended; kills it first if they

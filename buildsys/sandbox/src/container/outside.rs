@@ -13,7 +13,7 @@ use tbuild_exec::Network;
 
 use super::join::{Container, mount_proc};
 use super::{Launch, SOCKET};
-use crate::helper::report;
+use crate::helper::{PROTECTED, report, write_oom_score};
 use crate::mounts::Root;
 use crate::protocol::{Failure, Report, Specification, Tried as _};
 
@@ -38,6 +38,11 @@ pub(crate) fn supervise(
     report(control, &Report::Joined);
     if !may_go(control)? {
         return Ok(());
+    }
+    if specification.limits.memory.is_some() {
+        // As with our own init: a process of the program is to be killed, not the one that tells of it.
+        let init = container.init().as_raw_nonzero().to_string();
+        let _unprotected = write_oom_score(&init, PROTECTED);
     }
     container.enter()?;
     if specification.network == Network::None {
