@@ -122,6 +122,8 @@ pub enum Runner {
     Sandbox,
     /// The OCI runtime of that name.
     Crun,
+    /// Containers of a Docker Engine on this machine (`DOCKER_HOST`); as root.
+    Docker,
 }
 
 /// How progress is shown.

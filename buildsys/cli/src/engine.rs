@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tbuild_docker::{DockerEngine, DockerError, DockerExecutor};
 use tbuild_dockerfile::Diagnostic;
 use tbuild_exec::{Cancel, Executor};
 use tbuild_fetch::{HttpOptions, MachineConfig, Origins};
@@ -17,7 +18,7 @@ use tbuild_store_local::LocalStore;
 
 use crate::args::{Global, Progress, Runner};
 use crate::doctor::find_program;
-use crate::error::{CliError, show_failures};
+use crate::error::{CliError, chain, show_failures};
 use crate::project::Project;
 use crate::report::{Report, colored, eprint};
 
@@ -112,9 +113,9 @@ pub fn machine(global: &Global) -> Result<Machine, CliError> {
     let config =
         MachineConfig::read(Path::new("/"), &env).map_err(|error| CliError::internal(&error))?;
     let origins = Origins::from_machine(&config)
-        .map_err(|error| CliError::usage(crate::error::chain(&error)))?;
+        .map_err(|error| CliError::usage(chain(&error)))?;
     let client_env = tbuild_fetch::client_env(&config)
-        .map_err(|error| CliError::usage(crate::error::chain(&error)))?;
+        .map_err(|error| CliError::usage(chain(&error)))?;
     let http = HttpOptions::from_machine(&config);
     let registry = RegistryOptions {
         credentials: match env
@@ -183,11 +184,39 @@ fn helm_env(global: &Global, env: &BTreeMap<String, String>) -> BTreeMap<String,
 
 /// What runs steps.
 pub fn executor(global: &Global) -> Result<Arc<dyn Executor>, CliError> {
-    let sandbox = Sandbox::new(myself());
-    Ok(Arc::new(match global.executor {
-        Runner::Sandbox => sandbox,
-        Runner::Crun => sandbox.through_crun(crun()?),
-    }))
+    let sandbox = || Sandbox::new(myself());
+    Ok(match global.executor {
+        Runner::Sandbox => Arc::new(sandbox()),
+        Runner::Crun => Arc::new(sandbox().through_crun(crun()?)),
+        Runner::Docker => Arc::new(docker()?),
+    })
+}
+
+/// The executor on the Docker Engine that DOCKER_HOST names, or that is at its usual place.
+fn docker() -> Result<DockerExecutor, CliError> {
+    const INSTEAD: &str = "leave --executor out: steps run in namespaces of tbuild's own, to the same images";
+    if tbuild_sandbox::userns::is_inside() {
+        let what = "--executor docker: tbuild has to be root, and in no user namespace";
+        return Err(CliError::unreachable(what).hint(format!("run it as root, or {INSTEAD}")));
+    }
+    let host = std::env::var("DOCKER_HOST").ok();
+    let host = host.filter(|host| !host.is_empty());
+    let executor = DockerEngine::connect(host.as_deref())
+        .and_then(|engine| DockerExecutor::new(engine, myself(), std::env::temp_dir()));
+    executor.map_err(|error| {
+        let what = format!("--executor docker: {}", chain(&error));
+        let failed = match error {
+            // An address is the user's word.
+            DockerError::Host { .. } => {
+                CliError::usage(what).hint("DOCKER_HOST=unix:///path/to/docker.sock names one")
+            }
+            error => error
+                .hints()
+                .into_iter()
+                .fold(CliError::unreachable(what), CliError::hint),
+        };
+        failed.hint(INSTEAD)
+    })
 }
 
 /// Where crun is. It is called from elsewhere, so its path is absolute.

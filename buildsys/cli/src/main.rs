@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     match arguments.get(1).and_then(|first| first.to_str()) {
         // Before any thread is started.
         Some(tbuild_sandbox::HELPER_ARG) => tbuild_sandbox::helper_main(),
+        Some(tbuild_sandbox::container::INIT_ARG) => tbuild_sandbox::container::init_main(),
         Some(commands::verify::VARY) => commands::verify::main(arguments),
         Some(tbuild_sandbox::userns::AS_USER_ARG) => {
             tbuild_sandbox::userns::as_user_main(&arguments[2..])
