@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Executors are interchangeable: one Dockerfile makes one image in namespaces of tbuild's own and through crun, as root
-# and as an ordinary user, and what one has built is there for the other. Needs root (to make the user) and Debian's
-# archive.
+# Executors are interchangeable: one Dockerfile makes one image in namespaces of tbuild's own, through crun and in
+# containers of a Docker Engine, the first two as root and as an ordinary user, and what one has built is there for the
+# others. Needs root (to make the user, and for the engine, which is started here) and Debian's archive.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/assert.sh"
@@ -9,7 +9,10 @@ tbuild=${TBUILD:?the program to test}
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/tbuild-executors.XXXXXX")
 name=tx$RANDOM
 plain=ty$RANDOM
+daemon=
 finish() {
+    # By its id; it takes its containerd along.
+    [ -z "$daemon" ] || { kill $daemon; wait $daemon 2>/dev/null || true; umount "$work"/engine/exec/netns/* 2>/dev/null || true; }
     for user in $name $plain; do
         ! id $user >/dev/null 2>&1 || userdel -rf $user >/dev/null 2>&1 || true
     done
@@ -59,6 +62,14 @@ SHELL ["/bin/bash", "-uc"]
 USER root
 RUN --network=none echo "${BASH_VERSION%%.*}" >/bash; trap '' TERM; (sleep 99873 &) ; exit 0
 D
+docker=$(command -v /usr/bin/docker || command -v docker)
+mkdir "$work/engine"
+export DOCKER_HOST=unix://$work/engine/sock DOCKER_CONFIG=$work/engine/client
+dockerd --data-root "$work/engine/data" --exec-root "$work/engine/exec" --pidfile "$work/engine/pid" -H "$DOCKER_HOST" \
+    --iptables=false --bridge=none >"$work/engine/log" 2>&1 & daemon=$!
+for _ in $(seq 150); do "$docker" version >/dev/null 2>&1 && break; sleep 0.2; done
+"$docker" version >/dev/null || { cat "$work/engine/log" >&2; fail 'no docker engine'; }
+
 # build EXECUTOR STORE ARGUMENTS...
 build() {
     local executor=$1 store=$2
@@ -70,14 +81,22 @@ own=$(build sandbox own -o type=local,dest="$work/own-files")
 through=$(build crun crun -o type=local,dest="$work/crun-files")
 [ "$own" = "$through" ] || diff -r --no-dereference "$work/own-files" "$work/crun-files" >&2 || true
 same 'two executors, two stores, one image' "$own" "$through"
+through=$(build docker docker -o type=local,dest="$work/docker-files")
+[ "$own" = "$through" ] || diff -r --no-dereference "$work/own-files" "$work/docker-files" >&2 || true
+same "and the same in a Docker Engine's containers" "$own" "$through"
+same 'which leaves no container in it' '' "$("$docker" ps --all --quiet)"
+same 'and no image' '' "$("$docker" images --all --quiet)"
 cached() { find "$work/$1/scratch/cache-mounts" -path '*/files*' -printf '%P %U:%G %m\n' | sort; }
 holds 'a cache keeps what is written' "$(cached own)" '/files/kept'
 same 'and that alone, whichever runs' "$(cached own)" "$(cached crun)"
+same 'a container, too' "$(cached own)" "$(cached docker)"
 holds 'a step has seen what it should' "$(cat "$work/own-files/mounted")" top-secret
 same 'a step of the one is a hit for the other' "$own" "$(build crun own)"
 same 'and nothing runs' 0 "$(ran "$(cat "$work/log")")"
+same 'for the third as well' "$own" "$(build docker own)"
+same 'and nothing runs then' 0 "$(ran "$(cat "$work/log")")"
 same "the machine's devices are as they were" '0:0 666' "$(stat -c '%u:%g %a' /dev/null)"
-same 'nothing is left mounted' '' "$(grep "$work" /proc/mounts || true)"
+same 'nothing is left mounted' '' "$(grep "$work" /proc/mounts | grep -v "$work/engine" || true)"
 same 'and nothing runs on' '' "$(pgrep -f '^sleep 99873$' || true)"
 
 # --- as an ordinary user ---------------------------------------------------------------------------------------
@@ -118,23 +137,39 @@ own=$(mine $plain sandbox)
 same 'and one with one id alone' "$own" "$(mine $plain crun)"
 
 # --- failures --------------------------------------------------------------------------------------------------
-try() { printf 'FROM debian:bookworm\n%s\n' "$1" >"$work/app/Dockerfile"; shift; "$tbuild" --executor crun --store "$work/crun" --progress plain -C "$work/app" build . "$@"; }
-exits 'a failing step is exit 1' 1 try 'RUN exit 9'
-holds 'which is told' "$output" 'exit status 9'
-exits 'a signal is a signal' 1 try 'RUN kill -9 $$'
-holds 'and called one' "$output" 'signal 9'
-exits 'a program that is not there is exit 1' 1 try 'RUN ["no-such-program"]'
-holds 'by its name' "$output" 'no-such-program'
-exits 'a program without its interpreter too' 1 try 'RUN printf "#!/no/such/shell\n" >/x && chmod 755 /x
+try() { printf 'FROM debian:bookworm\n%s\n' "$1" >"$work/app/Dockerfile"; shift; "$tbuild" --executor $executor --store "$work/$executor" --progress plain -C "$work/app" build . "$@"; }
+for executor in crun docker; do
+    exits "$executor: a failing step is exit 1" 1 try 'RUN exit 9'
+    holds 'which is told' "$output" 'exit status 9'
+    exits 'a status is no signal' 1 try 'RUN exit 137'
+    holds 'and not called one' "$output" 'exit status 137'
+    exits 'a signal is a signal' 1 try 'RUN kill -9 $$'
+    holds 'and called one' "$output" 'signal 9'
+    exits 'a program that is not there is exit 1' 1 try 'RUN ["no-such-program"]'
+    holds 'by its name' "$output" 'no-such-program'
+    exits 'a program without its interpreter too' 1 try 'RUN printf "#!/no/such/shell\n" >/x && chmod 755 /x
 RUN ["/x"]'
-exits 'a limit holds' 1 try 'RUN head -c 300M /dev/zero | tail -c 300M >/dev/null' --memory 64m
-holds 'and is named' "$output" 'out of memory'
-exits 'and so does a time-out' 1 try 'RUN sleep 99871' --timeout 1s
-same 'after which nothing runs on' '' "$(pgrep -f '^sleep 99871' || true)"
+    exits 'a limit holds' 1 try 'RUN head -c 300M /dev/zero | tail -c 300M >/dev/null' --memory 64m
+    holds 'and is named' "$output" 'out of memory'
+    exits 'and so does a time-out' 1 try 'RUN sleep 99871' --timeout 1s
+    same 'after which nothing runs on' '' "$(pgrep -f '^sleep 99871' || true)"
+    exits 'what is allowed more may do more' 0 try 'RUN --security=insecure mount -t tmpfs none /mnt' --allow security.insecure
+    exits 'doctor looks at the chosen one' 0 "$tbuild" --executor $executor --store "$work/$executor" doctor
+    holds 'and has run a step with it' "$output" "steps: $executor: a step ran"
+done
+same 'no failure leaves a container' '' "$("$docker" ps --all --quiet)"
+executor=crun
 exits 'a crun that is not there is exit 3' 3 env PATH=/nowhere "$tbuild" --executor crun --store "$work/crun" -C "$work/app" build .
 holds 'with a hint' "$output" 'install crun'
-exits 'other executors are refused by name' 2 "$tbuild" --executor docker --store "$work/crun" build "$work/app"
-exits 'doctor looks at the chosen one' 0 "$tbuild" --executor crun --store "$work/crun" doctor
-holds 'and has run a step with it' "$output" 'steps: crun: a step ran'
+exits 'a docker engine that is not there is exit 3' 3 env DOCKER_HOST=unix:///nowhere/docker.sock "$tbuild" --executor docker --store "$work/docker" build "$work/app"
+holds 'with a hint' "$output" 'start the docker engine'
+exits 'one elsewhere is refused' 2 env DOCKER_HOST=tcp://example.com:2375 "$tbuild" --executor docker --store "$work/docker" build "$work/app"
+holds 'by its address' "$output" 'tcp://example.com:2375'
+exits 'and so is an ordinary user' 3 env -C "$home" HOME="$home" setpriv --reuid $plain --regid $plain --init-groups -- \
+    ./tbuild --executor docker --store "$home/docker" build app
+holds 'who is told what to do' "$output" 'run it as root'
+exits 'other executors are refused by name' 2 "$tbuild" --executor podman --store "$work/crun" build "$work/app"
 exits 'or says that it is not there' 3 env PATH=/nowhere "$tbuild" --executor crun --store "$work/crun" doctor
+holds 'crun by its name' "$output" 'there is no crun in PATH'
+exits 'nor the engine' 3 env DOCKER_HOST=unix:///nowhere/docker.sock "$tbuild" --executor docker --store "$work/crun" doctor
 done_testing

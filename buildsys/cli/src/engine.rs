@@ -112,10 +112,9 @@ pub fn machine(global: &Global) -> Result<Machine, CliError> {
     let env: BTreeMap<String, String> = std::env::vars().collect();
     let config =
         MachineConfig::read(Path::new("/"), &env).map_err(|error| CliError::internal(&error))?;
-    let origins = Origins::from_machine(&config)
-        .map_err(|error| CliError::usage(chain(&error)))?;
-    let client_env = tbuild_fetch::client_env(&config)
-        .map_err(|error| CliError::usage(chain(&error)))?;
+    let origins = Origins::from_machine(&config).map_err(|error| CliError::usage(chain(&error)))?;
+    let client_env =
+        tbuild_fetch::client_env(&config).map_err(|error| CliError::usage(chain(&error)))?;
     let http = HttpOptions::from_machine(&config);
     let registry = RegistryOptions {
         credentials: match env
@@ -194,7 +193,8 @@ pub fn executor(global: &Global) -> Result<Arc<dyn Executor>, CliError> {
 
 /// The executor on the Docker Engine that DOCKER_HOST names, or that is at its usual place.
 fn docker() -> Result<DockerExecutor, CliError> {
-    const INSTEAD: &str = "leave --executor out: steps run in namespaces of tbuild's own, to the same images";
+    const INSTEAD: &str =
+        "leave --executor out: steps run in namespaces of tbuild's own, to the same images";
     if tbuild_sandbox::userns::is_inside() {
         let what = "--executor docker: tbuild has to be root, and in no user namespace";
         return Err(CliError::unreachable(what).hint(format!("run it as root, or {INSTEAD}")));

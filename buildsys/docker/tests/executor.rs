@@ -45,6 +45,7 @@ fn tests() {
     });
     addresses();
     same_as_our_own(&dockerd);
+    the_init_is_out_of_reach(&dockerd);
     suite(&dockerd);
     dies_with_its_parent(&dockerd);
     nothing_is_left(&dockerd);
@@ -94,6 +95,14 @@ fn same_as_our_own(dockerd: &Dockerd) {
     };
     let (own, through) = (sorted(&own), sorted(&through));
     assert!(own == through, "{own}\n--- through docker ---\n{through}");
+}
+
+/// The init is the machine's file: a program with the same rights does not get at it.
+fn the_init_is_out_of_reach(dockerd: &Dockerd) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let line = "cat /proc/1/exe 2> /dev/null | head -c 1 | wc -c; ls /proc/1/root 2> /dev/null || echo closed";
+    let (_, said) = step(&executor(&dockerd.host()), folder.path(), line);
+    assert_eq!(said, "0\nclosed\n");
 }
 
 /// Engines that are not of this machine are refused before anything is sent.

@@ -65,21 +65,26 @@ pub(crate) fn ignore_endings() {
 }
 
 /// Gives every signal back its meaning, and blocks none: what a caller ignores, as a shell does for what it runs in the
-/// background, is none of a step's business.
+/// background, is none of a step's business. The C library's own two are ignored whoever starts the step, as its
+/// posix_spawn(3) leaves them to what it starts.
 pub(crate) fn default_signals() {
-    /// The last of the kernel's, those that the C library keeps for itself included.
-    const LAST: libc::c_int = 64;
-    /// The kernel's struct sigaction: the default, no flags, no restorer, no signal blocked.
-    const DEFAULT: [u64; 4] = [0; 4];
+    const LAST: libc::c_int = 31;
+    const LIBRARY: [libc::c_int; 2] = [32, 33];
+    /// The kernel's struct sigaction: ignored, no flags, no restorer, no signal blocked.
+    const IGNORED: [libc::size_t; 4] = [libc::SIG_IGN, 0, 0, 0];
     for signal in 1..=LAST {
-        // SAFETY: the kernel reads no more than the struct, whose set of signals has 8 bytes. SIGKILL and SIGSTOP have
-        // no other meaning, which is an error to ignore.
+        // SAFETY: the default needs no handler. SIGKILL and SIGSTOP have no other, which is an error to ignore.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    for signal in LIBRARY {
+        // SAFETY: the kernel reads the struct alone, whose set of signals has 8 bytes. The library's own call takes
+        // no signal that it keeps for itself.
         unsafe {
             libc::syscall(
                 libc::SYS_rt_sigaction,
                 signal,
-                DEFAULT.as_ptr(),
-                std::ptr::null_mut::<u64>(),
+                IGNORED.as_ptr(),
+                std::ptr::null_mut::<libc::size_t>(),
                 size_of::<u64>(),
             )
         };

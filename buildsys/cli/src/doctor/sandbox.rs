@@ -115,9 +115,12 @@ fn action(lower: &Path, upper: &Path, work: &Path, network: Network) -> Action {
 
 /// What may help, by what the kernel refused.
 fn remedy(error: &ExecError) -> String {
-    let ExecError::Setup { what, .. } = error else {
+    let ExecError::Setup { what, executor, .. } = error else {
         return "the shell of this machine has to run: /bin/sh".to_owned();
     };
+    if *executor == "docker" && (what.contains("container") || what.contains("engine")) {
+        return "docker run has to work, in an engine whose processes, users and files are this machine's".to_owned();
+    }
     let cases = [
         (
             "/proc",

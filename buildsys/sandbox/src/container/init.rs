@@ -9,7 +9,7 @@ use std::process::{ExitCode, ExitStatus};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open};
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, WaitOptions, pidfd_open};
 
 use super::{FOLDER, SOCKET};
 use crate::fork::{Side, fork, leave};
@@ -33,6 +33,8 @@ pub fn init_main() -> ExitCode {
 }
 
 fn serve() -> io::Result<()> {
+    // A program may have all the rights that this process has, and shall not look into it: it is the machine's file.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let mut helper = UnixStream::connect(format!("{FOLDER}/{SOCKET}"))?;
     // This waits until the root is the step's.
     let [stdout, stderr] = outputs(&helper)?;
