@@ -3,6 +3,8 @@
 
 #[path = "common/engine.rs"]
 mod engine;
+#[path = "../../sandbox/tests/common/root.rs"]
+mod root;
 #[path = "../../sandbox/tests/common/shell.rs"]
 mod shell;
 
@@ -64,7 +66,7 @@ fn executor(host: &str) -> DockerExecutor {
 fn step(executor: &dyn Executor, folder: &Path, line: &str) -> (PathBuf, String) {
     let root = folder.join("root");
     if !root.exists() {
-        shell::rootfs(&root);
+        root::make(&root);
     }
     shell::run(executor, vec![root], &folder.join(executor.name()), line)
 }
@@ -73,7 +75,7 @@ fn suite(dockerd: &Dockerd) {
     let folder = tempfile::tempdir().expect("a folder");
     let (root, scratch) = (folder.path().join("root"), folder.path().join("scratch"));
     std::fs::create_dir_all(&scratch).expect("made");
-    shell::rootfs(&root);
+    root::make(&root);
     conformance::all(&executor(&dockerd.host()), &root, &scratch);
 }
 
@@ -153,6 +155,10 @@ fn dies_with_its_parent(dockerd: &Dockerd) {
     parent.wait().expect("waited");
     eventually("nothing outlives its parent", || sleepers() == 0);
     eventually("its container is gone", || containers(dockerd).is_empty());
+    let begin = format!("tbuild-step-{}-", parent.id());
+    let folders = std::fs::read_dir(std::env::temp_dir()).expect("a folder");
+    let mut names = folders.flatten().map(|entry| entry.file_name());
+    assert!(!names.any(|name| name.to_string_lossy().starts_with(&begin)));
 }
 
 /// What a killed process has made and not started goes when the next one comes; the image goes with the last.

@@ -5,6 +5,8 @@
     reason = "tests read the machine they run on"
 )]
 
+#[path = "common/root.rs"]
+mod root;
 #[path = "common/shell.rs"]
 mod shell;
 
@@ -28,7 +30,7 @@ fn suite(executor: &Sandbox) {
     let folder = tempfile::tempdir().expect("a folder");
     let (root, scratch) = (folder.path().join("root"), folder.path().join("scratch"));
     std::fs::create_dir_all(&scratch).expect("made");
-    shell::rootfs(&root);
+    root::make(&root);
     conformance::all(executor, &root, &scratch);
 }
 
@@ -75,7 +77,7 @@ fn run(executor: &Sandbox, root: &Path, folder: &Path, line: &str) -> PathBuf {
 fn captures_what_changed_and_nothing_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("root");
-    shell::rootfs(&root);
+    root::make(&root);
     let lower = folder.path().join("lower-copy");
     std::fs::create_dir_all(&lower).expect("made");
     // The lower view as capture itself reads it, from a copy that it may write to.
@@ -140,7 +142,7 @@ fn captures_what_changed_and_nothing_else() {
 fn dies_with_parent(test: &str, executor: &Sandbox, seconds: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("root");
-    shell::rootfs(&root);
+    root::make(&root);
     if let Ok(path) = std::env::var("TBUILD_SANDBOX_CHILD") {
         // This is the parent that is about to be killed.
         let line = format!("setsid sleep {seconds} & sleep {seconds}");

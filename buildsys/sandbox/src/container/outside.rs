@@ -30,10 +30,13 @@ pub(crate) fn supervise(
     let listener =
         UnixListener::bind(&path).tried(|| format!("make the socket {}", path.display()))?;
     report(control, &Report::Listening(launch));
-    let Some(init) = accept(&listener, control)? else {
+    let init = accept(&listener, control);
+    drop(listener);
+    // The parent removes it, unless it was killed.
+    let _gone = std::fs::remove_dir_all(folder);
+    let Some(init) = init? else {
         return Ok(());
     };
-    drop(listener);
     let container = Container::of(&init)?;
     report(control, &Report::Joined);
     if !may_go(control)? {

@@ -21,30 +21,6 @@ pub fn install(root: &Path, program: &Path) {
     }
 }
 
-/// What the executors' suite takes for a root, at `root`.
-pub fn rootfs(root: &Path) {
-    let programs = [
-        "cat", "chmod", "env", "head", "id", "ls", "mkdir", "rm", "sleep", "touch", "tr", "uname",
-        "wc", "mv", "ln",
-    ];
-    for name in programs {
-        install(root, &Path::new("/usr/bin").join(name));
-    }
-    for name in ["mount", "setsid", "unshare", "hostname"] {
-        install(root, &Path::new("/usr/bin").join(name));
-    }
-    install(root, Path::new("/bin/sh"));
-    for folder in ["etc", "tmp", "gone", "run", "folder"] {
-        std::fs::create_dir_all(root.join(folder)).expect("made");
-    }
-    std::fs::write(root.join("gone/file"), "x").expect("written");
-    std::fs::write(root.join("folder/file"), "x").expect("written");
-    std::fs::write(root.join("kept"), "kept").expect("written");
-    std::os::unix::fs::symlink("/tbuild-conformance-target", root.join("link")).expect("linked");
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
-    std::fs::set_permissions(root.join("tmp"), open).expect("opened");
-}
-
 /// Runs a line that has to succeed, over layers; the folder that it wrote, below `folder`, and what it said.
 pub fn run(
     executor: &dyn Executor,
