@@ -158,18 +158,19 @@ RUN ["/x"]'
     holds 'and has run a step with it' "$output" "steps: $executor: a step ran"
 done
 same 'no failure leaves a container' '' "$("$docker" ps --all --quiet)"
-executor=crun
 exits 'a crun that is not there is exit 3' 3 env PATH=/nowhere "$tbuild" --executor crun --store "$work/crun" -C "$work/app" build .
 holds 'with a hint' "$output" 'install crun'
 exits 'a docker engine that is not there is exit 3' 3 env DOCKER_HOST=unix:///nowhere/docker.sock "$tbuild" --executor docker --store "$work/docker" build "$work/app"
 holds 'with a hint' "$output" 'start the docker engine'
 exits 'one elsewhere is refused' 2 env DOCKER_HOST=tcp://example.com:2375 "$tbuild" --executor docker --store "$work/docker" build "$work/app"
 holds 'by its address' "$output" 'tcp://example.com:2375'
-exits 'and so is an ordinary user' 3 env -C "$home" HOME="$home" setpriv --reuid $plain --regid $plain --init-groups -- \
+exits 'verify refuses to vary what it cannot' 2 "$tbuild" --executor docker --store "$work/docker" verify --build "$work/app"
+holds 'and names it' "$output" 'processors and uptime'
+exits 'an ordinary user is refused' 3 env -C "$home" HOME="$home" setpriv --reuid $plain --regid $plain --init-groups -- \
     ./tbuild --executor docker --store "$home/docker" build app
 holds 'who is told what to do' "$output" 'run it as root'
 exits 'other executors are refused by name' 2 "$tbuild" --executor podman --store "$work/crun" build "$work/app"
-exits 'or says that it is not there' 3 env PATH=/nowhere "$tbuild" --executor crun --store "$work/crun" doctor
-holds 'crun by its name' "$output" 'there is no crun in PATH'
-exits 'nor the engine' 3 env DOCKER_HOST=unix:///nowhere/docker.sock "$tbuild" --executor docker --store "$work/crun" doctor
+exits 'doctor says that crun is not there' 3 env PATH=/nowhere "$tbuild" --executor crun --store "$work/crun" doctor
+holds 'by its name' "$output" 'there is no crun in PATH'
+exits 'or that no engine is' 3 env DOCKER_HOST=unix:///nowhere/docker.sock "$tbuild" --executor docker --store "$work/crun" doctor
 done_testing

@@ -45,6 +45,9 @@ pub enum DockerError {
     /// The archive to be loaded cannot be made or read.
     #[error("cannot read the image archive")]
     Archive(#[source] io::Error),
+    /// This process has no thread to talk to it.
+    #[error("cannot talk to the docker engine")]
+    Runtime(#[source] io::Error),
 }
 
 impl DockerError {
@@ -65,7 +68,7 @@ impl DockerError {
             Self::Host { .. } => {
                 vec!["use unix:///path/to/docker.sock or tcp://host:port".to_owned()]
             }
-            Self::Engine { .. } | Self::Archive(_) => Vec::new(),
+            Self::Engine { .. } | Self::Archive(_) | Self::Runtime(_) => Vec::new(),
         }
     }
 

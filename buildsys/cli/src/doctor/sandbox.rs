@@ -118,7 +118,11 @@ fn remedy(error: &ExecError) -> String {
     let ExecError::Setup { what, executor, .. } = error else {
         return "the shell of this machine has to run: /bin/sh".to_owned();
     };
-    if *executor == "docker" && (what.contains("container") || what.contains("engine")) {
+    if *executor == "docker"
+        && ["container", "engine", "step"]
+            .iter()
+            .any(|word| what.contains(word))
+    {
         return "docker run has to work, in an engine whose processes, users and files are this machine's".to_owned();
     }
     let cases = [

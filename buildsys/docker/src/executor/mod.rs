@@ -59,7 +59,7 @@ impl DockerExecutor {
             .worker_threads(1)
             .enable_all()
             .build()
-            .map_err(DockerError::Archive)?;
+            .map_err(DockerError::Runtime)?;
         let executor = Self {
             engine,
             helper,
@@ -79,7 +79,7 @@ impl DockerExecutor {
         work: impl Future<Output = Result<T, DockerError>> + Send,
     ) -> Result<T, DockerError> {
         let Some(runtime) = &self.runtime else {
-            return Err(DockerError::Archive(io::ErrorKind::NotConnected.into()));
+            return Err(DockerError::Runtime(io::ErrorKind::NotConnected.into()));
         };
         // Whoever calls may be on an async thread itself, where waiting is not allowed.
         std::thread::scope(
@@ -144,8 +144,7 @@ impl Executor for DockerExecutor {
         if cancel.is_cancelled() {
             return Err(ExecError::Cancelled);
         }
-        let asked =
-            |what: &'static str| move |error: DockerError| setup(what, io::Error::other(error));
+        let asked = |error: DockerError| setup("run the step", io::Error::other(error));
         let folder = Folder::make(&self.folder)
             .map_err(|error| setup(format!("make a folder in {}", self.folder.display()), error))?;
         let mut step = Contained::begin(NAME, &self.helper, action, folder.0.clone())?;
@@ -153,12 +152,12 @@ impl Executor for DockerExecutor {
             .map_err(|error| setup("describe the container", error))?;
         let container = self
             .wait(container::Container::start(&self.engine, body))
-            .map_err(asked("start a container"))?;
+            .map_err(asked)?;
         let joined = step.joined(&|| !cancel.is_cancelled() && !container.is_gone());
         let result = match joined {
             Ok(true) => match self.wait(container.limit(&action.limits)) {
                 Ok(()) => step.finish(output, cancel),
-                Err(error) => Err(asked("limit a container")(error)),
+                Err(error) => Err(asked(error)),
             },
             Ok(false) if cancel.is_cancelled() => Err(ExecError::Cancelled),
             Ok(false) => {
@@ -171,7 +170,7 @@ impl Executor for DockerExecutor {
         // What has not ended by now is ended.
         let removed = self.wait(container.remove(result.is_ok()));
         match (result, removed) {
-            (Ok(_), Err(error)) => Err(asked("remove a container")(error)),
+            (Ok(_), Err(error)) => Err(asked(error)),
             (result, _) => result,
         }
     }

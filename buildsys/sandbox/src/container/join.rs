@@ -32,10 +32,9 @@ pub(super) struct Container {
 impl Container {
     /// The one whose init is at the other end of `socket`.
     pub(super) fn of(socket: &UnixStream) -> Result<Self, Failure> {
-        let peer = rustix::net::sockopt::socket_peercred(socket)
-            .tried(|| "find the container's process".to_owned())?;
-        // The kernel says 0 of one that cannot be seen from here.
-        let init = Pid::from_raw(peer.pid.as_raw_nonzero().get()).ok_or_else(unseen)?;
+        // Of a process that cannot be seen from here the kernel says 0, which is an error.
+        let peer = rustix::net::sockopt::socket_peercred(socket).map_err(|_| unseen())?;
+        let init = peer.pid;
         let ended = pidfd_open(init, PidfdFlags::empty())
             .tried(|| "watch the container's process".to_owned())?;
         Ok(Self { init, ended })
@@ -121,7 +120,9 @@ impl Drop for Container {
 }
 
 fn unseen() -> Failure {
-    Failure::told("use this engine", "its processes are not of this machine")
+    let why =
+        "its processes cannot be seen from here: they are of another machine or pid namespace";
+    Failure::told("use this engine", why)
 }
 
 /// The file that holds the number of the pid namespace's last process (proc(5)), for a child of this process.

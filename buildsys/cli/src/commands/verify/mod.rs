@@ -20,7 +20,7 @@ use tbuild_kinds::{Nodes, Reading};
 pub use once::main;
 pub use vary::VARY;
 
-use crate::args::Global;
+use crate::args::{Global, Runner};
 use crate::engine::Engine;
 use crate::error::CliError;
 use crate::project::Project;
@@ -155,6 +155,10 @@ fn named(engine: &Engine, name: &str, is_base: bool) -> Result<NodeRef, CliError
 
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
+    if global.executor == Runner::Docker {
+        let what = "--executor docker: a container has the engine's processors and uptime, which verify varies";
+        return Err(CliError::usage(what).hint("verify with --executor sandbox or crun"));
+    }
     let engine = Engine::new(&global.for_document(), Project::load_or_empty(global)?)?;
     if let Some(result) = &arguments.once {
         return once::run(&engine, arguments, result).await;
