@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tbuild_dockerfile::{parse_duration, parse_size};
-use tbuild_exec::{Limits, Network, Ulimit};
-use tbuild_kinds::{Secret, StepSettings};
+use tbuild_exec::{Limits, Ulimit};
+use tbuild_kinds::{Secret, StepNetwork, StepSettings};
 
 use crate::error::CliError;
 
@@ -110,11 +110,11 @@ impl StepArguments {
     }
 }
 
-fn network(text: &str) -> Result<Option<Network>, CliError> {
+fn network(text: &str) -> Result<Option<StepNetwork>, CliError> {
     match text {
         "default" => Ok(None),
-        "host" => Ok(Some(Network::Host)),
-        "none" => Ok(Some(Network::None)),
+        "host" => Ok(Some(StepNetwork::Host)),
+        "none" => Ok(Some(StepNetwork::None)),
         _ => Err(CliError::usage(format!(
             "--network {text}: there are default, host and none"
         ))),
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(read.limits.shm, Some(64 << 20));
         assert_eq!(read.limits.ulimits[0].to_string(), "nofile=1:2");
         assert_eq!(read.timeout, Some(Duration::from_secs(90)));
-        assert_eq!(read.network, Some(Network::None));
+        assert_eq!(read.network, Some(StepNetwork::None));
         assert!(read.insecure);
         let hosts = [("a.test", "10.0.0.1"), ("b.test", "::1")];
         assert_eq!(

@@ -76,7 +76,9 @@ fn suite(dockerd: &Dockerd) {
     let (root, scratch) = (folder.path().join("root"), folder.path().join("scratch"));
     std::fs::create_dir_all(&scratch).expect("made");
     root::make(&root);
-    conformance::all(&executor(&dockerd.host()), &root, &scratch);
+    let executor = executor(&dockerd.host());
+    conformance::all(&executor, &root, &scratch);
+    conformance::served(&executor, &root, &scratch.join("served"));
 }
 
 /// What the suite does not ask for: nothing tells a program that an engine has started it.

@@ -5,6 +5,8 @@
     reason = "a conformance failure is a panic with its line"
 )]
 
+mod served;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use crate::{
     Action, Cancel, ExecError, Executor, Exit, Limits, Mount, MountSource, Network, Stream, User,
     Writes,
 };
+
+pub use served::served;
 
 /// Runs the whole suite. `rootfs` is a folder with /bin/sh and the usual small programs of a Unix; `scratch`
 /// an empty folder on a file system that overlayfs can write to.

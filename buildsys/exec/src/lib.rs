@@ -5,6 +5,7 @@
 
 pub mod conformance;
 mod limits;
+mod network;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 pub use limits::{Limits, Ulimit, UlimitError};
+pub use network::{MOST_PORTS, Network, Port, Serve, Transport};
 
 /// One program run over a root file system.
 #[derive(Debug, Clone)]
@@ -122,16 +124,6 @@ pub struct Writes {
     pub upper: PathBuf,
     /// What overlayfs needs.
     pub work: PathBuf,
-}
-
-/// What network an action sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Network {
-    /// Loopback alone.
-    None,
-    /// The host's: impure.
-    Host,
 }
 
 /// Which of a program's outputs.

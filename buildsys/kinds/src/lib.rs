@@ -69,7 +69,7 @@ pub use normalize::normalizer_for;
 pub use recipe::{Nodes, Show};
 pub use relocate::{Reading, Relocation};
 pub use seed::{ELSEWHERE, seed_blobs, seed_record};
-pub use settings::{Secret, StepSettings};
+pub use settings::{Secret, StepNetwork, StepSettings};
 pub use small::dockerfile;
 pub use value::{
     ChartValue, FileValue, ImageValue, IndexValue, LayerRef, Place, PushValue, ReleaseValue,

@@ -18,7 +18,7 @@ use crate::deadline::Deadline;
 use crate::mounts::RunMounts;
 use crate::redact::Redactor;
 use crate::step::environment;
-use crate::{LayerRef, StateValue, World, normalize};
+use crate::{LayerRef, StateValue, StepNetwork, World, normalize};
 
 /// What every step sees where its image says nothing else.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -39,7 +39,7 @@ pub(crate) struct Run {
     script: Option<(String, Vec<u8>)>,
     cwd: String,
     user: String,
-    network: Network,
+    network: StepNetwork,
     mounts: Vec<Mount>,
     /// What RUN itself asks for.
     asked: RunMounts,
@@ -86,7 +86,7 @@ impl Run {
             script,
             cwd,
             user,
-            network: Network::Host,
+            network: StepNetwork::Host,
             mounts: Vec::new(),
             asked: RunMounts::default(),
             hosts: world.steps.hosts.clone(),
@@ -120,12 +120,12 @@ impl Run {
 
     /// The same without network.
     pub(crate) fn offline(mut self) -> Self {
-        self.network = Network::None;
+        self.network = StepNetwork::None;
         self
     }
 
     /// The same with another network.
-    pub(crate) fn with_network(mut self, network: Network) -> Self {
+    pub(crate) fn with_network(mut self, network: StepNetwork) -> Self {
         self.network = network;
         self
     }
@@ -144,7 +144,7 @@ impl Run {
 
     /// What it sees that its key does not hold.
     pub(crate) fn impure(&self) -> Vec<String> {
-        let network = (self.network == Network::Host).then(|| "network".to_owned());
+        let network = (self.network == StepNetwork::Host).then(|| "network".to_owned());
         let rights = self.privileged.then(|| "security.insecure".to_owned());
         let seen = network.into_iter().chain(rights);
         seen.chain(self.asked.impure()).collect()
@@ -169,8 +169,8 @@ impl Run {
     /// What decides the outcome.
     pub(crate) fn manifest(&self) -> KeyManifest {
         let network = match self.network {
-            Network::None => "none",
-            Network::Host => "host",
+            StepNetwork::None => "none",
+            StepNetwork::Host => "host",
         };
         let mut manifest = KeyManifest::new("run/1").list("command", &self.argv);
         if let Some((_, script)) = &self.script {
@@ -229,7 +229,7 @@ impl Run {
         if let Some((path, script)) = &self.script {
             mounts.push(file(path, script, 0o755));
         }
-        if self.network == Network::None {
+        if self.network == StepNetwork::None {
             mounts.push(file("/etc/resolv.conf", b"", 0o644));
             return mounts;
         }
@@ -293,7 +293,7 @@ fn prepare(world: &World, run: &Run) -> Result<Prepared, OpError> {
     env.entry("SOURCE_DATE_EPOCH".to_owned())
         .or_insert_with(|| SOURCE_DATE_EPOCH.to_string());
     let mut mounts = run.surroundings(world, &mut env);
-    if run.network == Network::Host
+    if run.network == StepNetwork::Host
         && let Some(base) = &run.parent.packages
     {
         let keyring = format!(
@@ -354,7 +354,10 @@ pub(crate) fn run_staged(
             groups: account.groups,
         },
         mounts,
-        network: run.network,
+        network: match run.network {
+            StepNetwork::None => Network::None,
+            StepNetwork::Host => Network::Host,
+        },
         hostname: HOSTNAME.to_owned(),
         umask: 0o022,
         limits: run.limits.clone(),

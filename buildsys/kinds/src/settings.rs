@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tbuild_exec::{Limits, Network};
+use tbuild_exec::Limits;
 
 /// What a build gives its steps besides what they say themselves.
 #[derive(Debug, Clone, Default)]
@@ -15,7 +15,7 @@ pub struct StepSettings {
     /// Sockets of SSH agents by id.
     pub ssh: BTreeMap<String, PathBuf>,
     /// The network of a RUN that asks for none; the machine's if nothing is said.
-    pub network: Option<Network>,
+    pub network: Option<StepNetwork>,
     /// More lines of /etc/hosts: names with their addresses.
     pub hosts: Vec<(String, String)>,
     /// The most that a step may use.
@@ -24,6 +24,15 @@ pub struct StepSettings {
     pub timeout: Option<Duration>,
     /// Whether RUN --security=insecure is allowed.
     pub insecure: bool,
+}
+
+/// The network of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepNetwork {
+    /// Loopback alone.
+    None,
+    /// The machine's.
+    Host,
 }
 
 /// A secret. It shows itself to nobody.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tbuild_dockerfile::{
     Concrete, ConcreteCopy, CopySource, Diagnostic, Remote, RunNetwork, Source, Step as Instruction,
 };
-use tbuild_exec::Network;
+
 use tbuild_graph::KeyManifest;
 use tbuild_oci::HistoryEntry;
 use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
@@ -22,7 +22,7 @@ use crate::remote;
 use crate::run::{self, Run};
 use crate::value::input;
 use crate::world::blocking;
-use crate::{LayerRef, StateValue, TreeValue, World};
+use crate::{LayerRef, StateValue, StepNetwork, TreeValue, World};
 
 /// What a step records: the layer it wrote; none if it changed no file.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -203,9 +203,9 @@ impl Step {
                 let whole = |source: &CopySource| self.whole(inputs, source);
                 let mounts = RunMounts::plan(&self.world, &command.mounts, &whole)?;
                 let network = match command.network {
-                    RunNetwork::None => Network::None,
-                    RunNetwork::Host => Network::Host,
-                    RunNetwork::Default => self.world.steps.network.unwrap_or(Network::Host),
+                    RunNetwork::None => StepNetwork::None,
+                    RunNetwork::Host => StepNetwork::Host,
+                    RunNetwork::Default => self.world.steps.network.unwrap_or(StepNetwork::Host),
                 };
                 let run = Run::new(
                     &self.world,

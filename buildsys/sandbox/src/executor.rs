@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tbuild_exec::{Action, Cancel, ExecError, Executor, Exit, Limits, OutputSink, Stream};
 
 use crate::cgroup::{Cgroup, out_of_memory_line};
-use crate::parent::{Helper, specification};
+use crate::parent::{Helper, server, specification};
 use crate::process::Spare;
 
 /// Runs actions in namespaces of their own.
@@ -91,7 +91,7 @@ impl Executor for Sandbox {
         specification.runtime.clone_from(&self.crun);
         helper.send(&specification)?;
         self.spare.provide(&self.helper);
-        let ended = helper.finish(output, cancel);
+        let ended = helper.finish(server(&action.network), output, cancel);
         if let (Some(cgroup), Some(limit)) = (&cgroup, action.limits.memory)
             && cgroup.out_of_memory()
         {

@@ -13,12 +13,12 @@ use rustix::process::{
 };
 use rustix::thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use seccompiler::BpfProgram;
-use tbuild_exec::{Exit, Network, Ulimit, User};
+use tbuild_exec::{Exit, Ulimit, User};
 
 use crate::fork::{Side, fork, leave};
 use crate::mounts::Root;
 use crate::privileges::{drop_capabilities, filters};
-use crate::protocol::{Failure, Report, Specification, Tried as _};
+use crate::protocol::{Failure, Reach, Report, Specification, Tried as _};
 
 /// What the program does when it is called with [`crate::HELPER_ARG`]: it reads a specification from standard
 /// input, which is a socket, runs it, and reports on the same socket. To be called first of all in `main`,
@@ -72,8 +72,9 @@ fn supervise(specification: &Specification, control: &UnixStream) -> Result<(), 
         | UnshareFlags::NEWIPC
         | UnshareFlags::NEWUTS
         | UnshareFlags::NEWCGROUP;
-    flags.set(UnshareFlags::NEWNET, specification.network == Network::None);
+    flags.set(UnshareFlags::NEWNET, specification.network != Reach::Host);
     crate::fork::unshare(flags).tried(|| "make namespaces".to_owned())?;
+    crate::network::make(&specification.network, control)?;
     match fork().tried(|| "fork".to_owned())? {
         Side::Child => {
             // Dies with the helper, whose one thread is the process.
@@ -121,9 +122,6 @@ fn init(specification: &Specification, control: &UnixStream) -> Result<(), Failu
             .map_err(std::io::Error::other)
             .tried(|| "compile the system call filter".to_owned())?
     };
-    if specification.network == Network::None {
-        crate::fork::loopback_up().tried(|| "set the loopback link up".to_owned())?;
-    }
     rustix::system::sethostname(specification.hostname.as_bytes())
         .tried(|| "set the host name".to_owned())?;
     let mut root = Root::mount(specification)?;

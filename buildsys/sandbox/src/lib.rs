@@ -17,6 +17,7 @@ mod fork;
 mod helper;
 mod memory;
 mod mounts;
+mod network;
 mod overlay;
 mod parent;
 mod privileges;

@@ -11,10 +11,8 @@ use rustix::mount::{
     mount_change, mount_remount, unmount,
 };
 
-use tbuild_exec::Network;
-
 use crate::overlay;
-use crate::protocol::{Failure, MountPoint, Source, Specification, Tried as _};
+use crate::protocol::{Failure, MountPoint, Reach, Source, Specification, Tried as _};
 use crate::target::{Made, find_or_make};
 use crate::userns::{self, Ids};
 
@@ -100,7 +98,7 @@ impl Root {
             mounted: Vec::new(),
         };
         root.devices(specification.limits.shm, specification.privileged)?;
-        root.kernel(specification.network, specification.privileged, mount_proc)?;
+        root.kernel(&specification.network, specification.privileged, mount_proc)?;
         for name in [CONTENTS, OVERLAYS, EMPTY] {
             let folder = Path::new(BASE).join(name);
             std::fs::create_dir(&folder).tried(|| "make a folder for mounts".to_owned())?;
@@ -247,7 +245,7 @@ impl Root {
     /// /proc and /sys: this pid namespace's, with what tells of or changes the machine covered.
     fn kernel(
         &mut self,
-        network: Network,
+        network: &Reach,
         privileged: bool,
         mount_proc: MountProc,
     ) -> Result<(), Failure> {
@@ -255,7 +253,7 @@ impl Root {
         let proc = self.target("/proc", true)?;
         mount_proc(&proc, plain).tried(|| "mount /proc".to_owned())?;
         let sys = self.target("/sys", true)?;
-        if network == Network::Host && userns::is_inside() {
+        if *network == Reach::Host && userns::is_inside() {
             // sysfs shows a network, and this one belongs to another user namespace: only what is mounted
             // already can be shown, and only with all that is mounted on it.
             mount_bind_recursive("/sys", &sys).tried(|| "mount /sys".to_owned())?;

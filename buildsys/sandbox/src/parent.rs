@@ -7,10 +7,12 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tbuild_exec::{Action, Cancel, ExecError, Exit, Mount, MountSource, OutputSink, Stream};
+use tbuild_exec::{
+    Action, Cancel, ExecError, Exit, Mount, MountSource, Network, OutputSink, Serve, Stream,
+};
 
 use crate::process::Process;
-use crate::protocol::{Failure, MountPoint, Report, Source, Specification};
+use crate::protocol::{Failure, MountPoint, Reach, Report, Source, Specification};
 
 /// How long until a cancellation is seen.
 const TICK: Duration = Duration::from_millis(50);
@@ -56,6 +58,23 @@ fn mount_point(mount: &Mount) -> MountPoint {
     }
 }
 
+/// What network the helper makes.
+fn reach(network: &Network) -> Reach {
+    match network {
+        Network::None => Reach::Loopback(Vec::new()),
+        Network::Host => Reach::Host,
+        Network::Served(server) => Reach::Loopback(server.ports()),
+    }
+}
+
+/// Who serves the sockets of a network.
+pub(crate) fn server(network: &Network) -> Option<&dyn Serve> {
+    match network {
+        Network::Served(server) => Some(&**server),
+        Network::None | Network::Host => None,
+    }
+}
+
 /// What a helper is to do for an action in namespaces of its own.
 pub(crate) fn specification(action: &Action) -> Specification {
     Specification {
@@ -67,7 +86,7 @@ pub(crate) fn specification(action: &Action) -> Specification {
         cwd: action.cwd.clone(),
         user: action.user.clone(),
         mounts: action.mounts.iter().map(mount_point).collect(),
-        network: action.network,
+        network: reach(&action.network),
         hostname: action.hostname.clone(),
         umask: action.umask,
         limits: action.limits.clone(),
@@ -179,10 +198,16 @@ impl Helper {
         setup(self.executor, what, source)
     }
 
-    /// Passes all output on, and waits for the last report and the helper's end.
-    pub(crate) fn finish(mut self, output: &mut OutputSink<'_>, cancel: &Cancel) -> Ended {
+    /// Hands the action's sockets to who serves them, passes all output on, and waits for the last report and the
+    /// helper's end.
+    pub(crate) fn finish(
+        mut self,
+        server: Option<&dyn Serve>,
+        output: &mut OutputSink<'_>,
+        cancel: &Cancel,
+    ) -> Ended {
         let said = std::mem::take(&mut self.said);
-        let report = listen(&mut self.process, said, output, cancel);
+        let report = listen(&mut self.process, said, server, output, cancel);
         Ended {
             executor: self.executor,
             report,
@@ -238,15 +263,16 @@ fn failed(failure: Failure) -> (String, io::Error) {
     (failure.what, source)
 }
 
-/// Passes output on, and waits for the report and the end of all output.
+/// Hands sockets on, passes output on, and waits for the report and the end of all output.
 fn listen(
     helper: &mut Process,
     mut answer: Vec<u8>,
+    server: Option<&dyn Serve>,
     output: &mut OutputSink<'_>,
     cancel: &Cancel,
 ) -> io::Result<Option<Report>> {
     let (mut stdout, mut stderr) = (helper.child.stdout.take(), helper.child.stderr.take());
-    let mut control = helper.control()?;
+    let control = helper.control()?;
     let mut answering = true;
     let mut buffer = vec![0; 64 << 10];
     while stdout.is_some() || stderr.is_some() || answering {
@@ -284,7 +310,10 @@ fn listen(
             stderr = None;
         }
         if ctl {
-            let count = control.read(&mut buffer)?;
+            let (count, sockets) = crate::network::receive(control, &mut buffer)?;
+            if let (Some(server), false) = (server, sockets.is_empty()) {
+                server.serve(sockets)?;
+            }
             answer.extend_from_slice(&buffer[..count]);
             answering = count > 0;
         }

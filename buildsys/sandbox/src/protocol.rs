@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tbuild_exec::{Exit, Limits, Network, User};
+use tbuild_exec::{Exit, Limits, Port, User};
 
 use crate::container::Launch;
 
@@ -24,7 +24,7 @@ pub(crate) struct Specification {
     pub cwd: String,
     pub user: User,
     pub mounts: Vec<MountPoint>,
-    pub network: Network,
+    pub network: Reach,
     pub hostname: String,
     pub umask: u32,
     pub limits: Limits,
@@ -49,7 +49,7 @@ impl Specification {
             cwd: self.cwd.clone(),
             user: self.user.clone(),
             mounts: Vec::new(),
-            network: self.network,
+            network: self.network.clone(),
             hostname: self.hostname.clone(),
             umask: self.umask,
             limits: self.limits.clone(),
@@ -97,6 +97,15 @@ mod number_of {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         usize::deserialize(from).map(|count| vec![0; count])
     }
+}
+
+/// What network there is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Reach {
+    /// The caller's.
+    Host,
+    /// A loopback device with these sockets, which are sent up as soon as they are there.
+    Loopback(Vec<Port>),
 }
 
 /// One mount.

@@ -32,6 +32,7 @@ fn suite(executor: &Sandbox) {
     std::fs::create_dir_all(&scratch).expect("made");
     root::make(&root);
     conformance::all(executor, &root, &scratch);
+    conformance::served(executor, &root, &scratch.join("served"));
 }
 
 #[test]

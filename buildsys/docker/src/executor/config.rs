@@ -36,8 +36,8 @@ pub(super) fn body(
         .iter()
         .map(|(source, target)| bind(source, target, !target.ends_with(SOCKET)))
         .collect();
-    let network = match action.network {
-        Network::None => "none",
+    let network = match &action.network {
+        Network::None | Network::Served(_) => "none",
         Network::Host => "host",
     };
     let mut host = HostConfig {
@@ -57,7 +57,7 @@ pub(super) fn body(
         oom_score_adj: Some(allowed.oom_score),
         ..HostConfig::default()
     };
-    if action.network == Network::None {
+    if network == "none" {
         // Engines give containers others than the kernel's own.
         let own = [
             ("net.ipv4.ip_unprivileged_port_start", "1024"),

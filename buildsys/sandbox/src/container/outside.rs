@@ -9,13 +9,12 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use tbuild_exec::Network;
 
 use super::join::{Container, mount_proc};
 use super::{Launch, SOCKET};
 use crate::helper::{PROTECTED, report, write_oom_score};
 use crate::mounts::Root;
-use crate::protocol::{Failure, Report, Specification, Tried as _};
+use crate::protocol::{Failure, Reach, Report, Specification, Tried as _};
 
 /// Runs a specification in the container whose init connects to the socket in `folder`, and kills it all when the
 /// other side of `control` closes.
@@ -48,9 +47,10 @@ pub(crate) fn supervise(
         let _unprotected = write_oom_score(&init, PROTECTED);
     }
     container.enter()?;
-    if specification.network == Network::None {
-        loopback().tried(|| "set the loopback link up".to_owned())?;
+    if specification.network != Reach::Host {
+        allow_ipv6();
     }
+    crate::network::make(&specification.network, control)?;
     let root = Root::mount_with(specification, mount_proc)?;
     container.put(root.path())?;
     hand_over(&init, specification).tried(|| "talk to the container".to_owned())?;
@@ -99,13 +99,12 @@ fn may_go(mut control: &UnixStream) -> Result<bool, Failure> {
     Ok(count.tried(|| "wait for the engine".to_owned())? > 0)
 }
 
-/// Sets the link up with both families' addresses: engines switch IPv6 off where they have no addresses to give.
-fn loopback() -> io::Result<()> {
+/// The loopback link is to have both families' addresses: engines switch IPv6 off where they have no addresses to give.
+fn allow_ipv6() {
     for name in ["all", "default", "lo"] {
         // A kernel without IPv6 has no such file.
         let _without = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), b"0");
     }
-    crate::fork::loopback_up()
 }
 
 /// Gives the init this process's outputs and what it is to start.

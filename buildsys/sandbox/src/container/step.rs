@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tbuild_exec::{Action, Cancel, ExecError, Exit, OutputSink};
+use tbuild_exec::{Action, Cancel, ExecError, Exit, Network, OutputSink};
 
 use super::Launch;
-use crate::parent::{Helper, specification};
+use crate::parent::{Helper, server, specification};
 use crate::protocol::Report;
 
 /// An action that waits for its container, and then runs in it.
@@ -14,6 +14,7 @@ use crate::protocol::Report;
 pub struct Contained {
     helper: Helper,
     launch: Launch,
+    network: Network,
 }
 
 impl Contained {
@@ -30,7 +31,11 @@ impl Contained {
         specification.container = Some(folder);
         helper.send(&specification)?;
         match helper.hear(&|| true)? {
-            Some(Report::Listening(launch)) => Ok(Self { helper, launch }),
+            Some(Report::Listening(launch)) => Ok(Self {
+                helper,
+                launch,
+                network: action.network.clone(),
+            }),
             other => Err(helper.unexpected(other)),
         }
     }
@@ -57,7 +62,8 @@ impl Contained {
         cancel: &Cancel,
     ) -> Result<Exit, ExecError> {
         self.helper.go()?;
-        self.helper.finish(output, cancel).outcome(cancel)
+        let server = server(&self.network);
+        self.helper.finish(server, output, cancel).outcome(cancel)
     }
 
     /// An error of this step's executor.

@@ -192,10 +192,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use serde_json::{Value, json};
-    use tbuild_exec::{Limits, Network, User};
+    use tbuild_exec::{Limits, User};
 
     use super::bundle;
-    use crate::protocol::Specification;
+    use crate::protocol::{Reach, Specification};
 
     fn specification(uid: u32, privileged: bool) -> Specification {
         Specification {
@@ -211,7 +211,7 @@ mod tests {
                 groups: vec![8],
             },
             mounts: Vec::new(),
-            network: Network::None,
+            network: Reach::Loopback(Vec::new()),
             hostname: "name".to_owned(),
             umask: 0o027,
             limits: Limits {

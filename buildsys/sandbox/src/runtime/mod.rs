@@ -23,12 +23,12 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, waitpid};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
-use tbuild_exec::{Exit, Network};
+use tbuild_exec::Exit;
 
 use crate::fork::{Side, fork, fork_into_pid_namespace, leave};
 use crate::helper::{exit_of, report};
 use crate::mounts::{BASE, Root, cover, without_devices};
-use crate::protocol::{Failure, Report, Specification, Tried as _};
+use crate::protocol::{Failure, Reach, Report, Specification, Tried as _};
 
 /// In [`BASE`]: the bundle, the runtime's own state, what it says, the program's process id.
 const BUNDLE: &str = "bundle";
@@ -48,8 +48,9 @@ pub(crate) fn supervise(
     rustix::process::set_child_subreaper(Some(myself))
         .tried(|| "become the parent of what runs".to_owned())?;
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC;
-    flags.set(UnshareFlags::NEWNET, specification.network == Network::None);
+    flags.set(UnshareFlags::NEWNET, specification.network != Reach::Host);
     crate::fork::unshare(flags).tried(|| "make namespaces".to_owned())?;
+    crate::network::make(&specification.network, control)?;
     let (ours, theirs) = UnixStream::pair().tried(|| "make a socket".to_owned())?;
     let keeper = match fork_into_pid_namespace().tried(|| "fork".to_owned())? {
         Side::Child => {
@@ -98,9 +99,6 @@ fn keep(
 ) -> Result<(), Failure> {
     rustix::process::umask(Mode::empty());
     crate::fork::ignore_children();
-    if specification.network == Network::None {
-        crate::fork::loopback_up().tried(|| "set the loopback link up".to_owned())?;
-    }
     let root = Root::mount(specification)?;
     if let Err(failure) = program::find(specification, root.path()) {
         report(control, &Report::Start(failure));

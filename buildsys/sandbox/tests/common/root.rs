@@ -17,6 +17,7 @@ pub fn make(root: &Path) {
         install(root, &Path::new("/usr/bin").join(name));
     }
     install(root, Path::new("/bin/sh"));
+    install(root, Path::new("/usr/bin/bash"));
     for folder in ["etc", "tmp", "gone", "run", "folder"] {
         std::fs::create_dir_all(root.join(folder)).expect("made");
     }
