@@ -1,7 +1,9 @@
 //! What is recorded of a request and of its answer.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, VARY};
 use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use tbuild_digest::BlobDigest;
@@ -9,13 +11,21 @@ use tbuild_digest::BlobDigest;
 /// What a step asks for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Request {
-    /// With scheme and host, and the port where it is not the scheme's own; never a user's name or password.
-    pub url: String,
+    /// A logical name, or scheme and host (with the port where it is not the scheme's own) of one that has none.
+    pub origin: String,
+    /// What follows, without the slash between them; with the query, whose secret fields have no value.
+    pub path: String,
     /// `GET`, ...
     pub method: String,
     /// The SHA-256 of what was sent with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<BlobDigest>,
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.origin, self.path)
+    }
 }
 
 /// One request and its answer.
@@ -24,7 +34,8 @@ pub struct Entry {
     /// What was asked for.
     #[serde(flatten)]
     pub request: Request,
-    /// Headers of the request that chose among several answers, in lower case.
+    /// Headers of the request that chose among several answers, in lower case; empty where there was none. Of
+    /// `authorization` only that there was one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub asked: BTreeMap<String, String>,
     /// 200, ...
@@ -60,6 +71,7 @@ const CHOOSING: &[&str] = &[
     "accept",
     "accept-encoding",
     "accept-language",
+    "authorization",
     "git-protocol",
 ];
 
@@ -74,26 +86,36 @@ impl Entry {
     ) -> Self {
         let varies = |name: &str| {
             let mut names = answered
-                .get_all(http::header::VARY)
+                .get_all(VARY)
                 .iter()
                 .filter_map(|value| value.to_str().ok())
                 .flat_map(|value| value.split(','));
             names.any(|one| one.trim().eq_ignore_ascii_case(name) || one.trim() == "*")
         };
-        let is_encoded = answered.contains_key(http::header::CONTENT_ENCODING);
+        let is_encoded = answered.contains_key(CONTENT_ENCODING);
+        let is_refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let chosen = CHOOSING
             .iter()
             .filter(|name| match **name {
                 // An answer that is not compressed is good for whoever asks.
                 "accept-encoding" => is_encoded,
+                // A program that was refused comes again and says who it is.
+                "authorization" => is_refused,
                 name => varies(name),
             })
-            .filter_map(|name| Some(((*name).to_owned(), text(asked, name)?)));
+            .map(|name| ((*name).to_owned(), chooses(asked, name)));
+        let asked = chosen.collect();
+        let mut headers = kept(answered);
+        if request.method == Method::HEAD.as_str()
+            && let Some(length) = text(answered, CONTENT_LENGTH.as_str())
+        {
+            headers.insert(CONTENT_LENGTH.to_string(), length);
+        }
         Self {
             request,
-            asked: chosen.collect(),
+            asked,
             status: status.as_u16(),
-            headers: kept(answered),
+            headers,
             sha256,
             size,
         }
@@ -103,7 +125,7 @@ impl Entry {
     pub(crate) fn answers(&self, asked: &HeaderMap) -> bool {
         self.asked
             .iter()
-            .all(|(name, value)| text(asked, name).as_deref() == Some(value))
+            .all(|(name, value)| chooses(asked, name) == *value)
     }
 }
 
@@ -112,6 +134,15 @@ pub(crate) fn kept(answered: &HeaderMap) -> BTreeMap<String, String> {
     KEPT.iter()
         .filter_map(|name| Some(((*name).to_owned(), text(answered, name)?)))
         .collect()
+}
+
+/// What a header of a request says to who chooses among answers.
+fn chooses(asked: &HeaderMap, name: &str) -> String {
+    if name == AUTHORIZATION.as_str() {
+        let given = asked.contains_key(AUTHORIZATION);
+        return if given { "given" } else { "" }.to_owned();
+    }
+    text(asked, name).unwrap_or_default()
 }
 
 /// All values of a header as one (RFC 9110, section 5.3).
@@ -125,11 +156,11 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// Whether an answer is worth keeping: what a server says of its own troubles is not what it says of the file.
-pub(crate) fn is_lasting(method: &Method, status: StatusCode) -> bool {
+pub(crate) fn is_lasting(status: StatusCode) -> bool {
     const TRANSIENT: [StatusCode; 3] = [
         StatusCode::REQUEST_TIMEOUT,
         StatusCode::TOO_EARLY,
         StatusCode::TOO_MANY_REQUESTS,
     ];
-    method != Method::CONNECT && !status.is_server_error() && !TRANSIENT.contains(&status)
+    !status.is_server_error() && !TRANSIENT.contains(&status)
 }

@@ -35,6 +35,8 @@ pub(crate) fn forwarded(headers: &HeaderMap) -> HeaderMap {
     for name in PARTIAL.iter().chain(&[HOST, CONTENT_LENGTH]) {
         headers.remove(name);
     }
+    // What is sent is whole before it is passed on.
+    headers.remove("expect");
     headers.remove("keep-alive");
     headers.remove("proxy-connection");
     headers

@@ -1,6 +1,7 @@
 //! What was recorded, and what a step asked for and did not get.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use http::HeaderMap;
@@ -23,8 +24,23 @@ pub enum Mode {
 pub struct Miss {
     /// What was asked for.
     pub request: Request,
-    /// The recorded URL most like it.
+    /// What is recorded and most like it.
     pub nearest: Option<String>,
+}
+
+impl fmt::Display for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Request { method, body, .. } = &self.request;
+        write!(f, "{method} {} ", self.request)?;
+        if body.is_some() {
+            f.write_str("with what it sends ")?;
+        }
+        f.write_str("is not recorded")?;
+        match &self.nearest {
+            Some(nearest) => write!(f, "; the nearest is {nearest}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The requests of one step.
@@ -34,8 +50,24 @@ pub struct Journal(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     entries: BTreeMap<Request, Vec<Entry>>,
+    /// What was asked for and answered.
+    used: BTreeSet<(Request, BTreeMap<String, String>)>,
     misses: Vec<Miss>,
     failures: Vec<String>,
+}
+
+impl State {
+    fn keep(&mut self, entry: Entry) {
+        let answers = self.entries.entry(entry.request.clone()).or_default();
+        answers.retain(|one| one.asked != entry.asked);
+        answers.push(entry);
+        answers.sort_by(|a, b| a.asked.cmp(&b.asked));
+    }
+
+    fn use_of(&mut self, entry: &Entry) {
+        self.used
+            .insert((entry.request.clone(), entry.asked.clone()));
+    }
 }
 
 impl Journal {
@@ -43,7 +75,7 @@ impl Journal {
     pub fn of(entries: impl IntoIterator<Item = Entry>) -> Self {
         let journal = Self::default();
         for entry in entries {
-            journal.record(entry);
+            journal.state().keep(entry);
         }
         journal
     }
@@ -52,9 +84,17 @@ impl Journal {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything recorded, sorted by URL.
+    /// What answered the step, sorted by place: what was recorded now, and what of earlier times was asked for.
     pub fn entries(&self) -> Vec<Entry> {
-        self.state().entries.values().flatten().cloned().collect()
+        let state = self.state();
+        let entries = state.entries.values().flatten();
+        entries
+            .filter(|entry| {
+                let key = (entry.request.clone(), entry.asked.clone());
+                state.used.contains(&key)
+            })
+            .cloned()
+            .collect()
     }
 
     /// What was asked for and not recorded, in the order of asking.
@@ -67,24 +107,23 @@ impl Journal {
         self.state().failures.clone()
     }
 
-    /// The answer to a request.
+    /// The answer to a request: of several, the one that was chosen by most.
     pub(crate) fn find(&self, request: &Request, asked: &HeaderMap) -> Option<Entry> {
-        let state = self.state();
-        let found = state.entries.get(request)?;
-        found.iter().find(|entry| entry.answers(asked)).cloned()
+        let mut state = self.state();
+        let answers = state.entries.get(request)?.iter();
+        let found = answers
+            .filter(|entry| entry.answers(asked))
+            .max_by_key(|entry| entry.asked.len())
+            .cloned()?;
+        state.use_of(&found);
+        Some(found)
     }
 
     /// Adds an answer, in the place of an earlier one to the same question.
     pub(crate) fn record(&self, entry: Entry) {
         let mut state = self.state();
-        let answers = state.entries.entry(entry.request.clone()).or_default();
-        match answers.iter_mut().find(|one| one.asked == entry.asked) {
-            Some(one) => *one = entry,
-            None => {
-                answers.push(entry);
-                answers.sort_by(|a, b| a.asked.cmp(&b.asked));
-            }
-        }
+        state.use_of(&entry);
+        state.keep(entry);
     }
 
     /// Notes that nothing answers a request.
@@ -93,10 +132,10 @@ impl Journal {
         let nearest = state
             .entries
             .keys()
-            .map(|known| (likeness(&known.url, &request.url), &known.url))
+            .map(|known| (likeness(&known.to_string(), &request.to_string()), known))
             .max_by_key(|(alike, _)| *alike)
             .filter(|(alike, _)| *alike > 0)
-            .map(|(_, url)| url.clone());
+            .map(|(_, known)| known.to_string());
         let miss = Miss { request, nearest };
         if !state.misses.contains(&miss) {
             state.misses.push(miss.clone());
@@ -144,8 +183,10 @@ mod tests {
     }
 
     fn request(url: &str) -> Request {
+        let (origin, path) = url.split_at(url[8..].find('/').expect("a path") + 8);
         Request {
-            url: url.to_owned(),
+            origin: origin.to_owned(),
+            path: path[1..].to_owned(),
             method: "GET".to_owned(),
             body: None,
         }
@@ -170,7 +211,7 @@ mod tests {
             journal.find(&wanted, &asked).map(|entry| entry.status),
             Some(200)
         );
-        assert_eq!(journal.entries().len(), 2);
+        assert_eq!(journal.entries().len(), 1, "only what was asked for");
     }
 
     #[test]

@@ -149,7 +149,7 @@ mod tests {
             Some("other.example.com")
         );
         assert_eq!(names.name(Ipv4Addr::new(127, 1, 0, 3)), None);
-        assert_eq!(names.name(Ipv4Addr::new(127, 0, 0, 1)), None);
+        assert_eq!(names.name(Ipv4Addr::LOCALHOST), None);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 
 use bytes::Bytes;
 
+use crate::place::without_secrets;
+
 /// How much one step may have.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -85,7 +87,7 @@ impl Upstream {
         body: Bytes,
     ) -> Result<reqwest::Response, UpstreamError> {
         let failed = |error: reqwest::Error| UpstreamError::Failed {
-            url: url.to_owned(),
+            url: without_secrets(url),
             why: chain(&error.without_url()),
         };
         if !self.limits.local {

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tbuild_netlock::{Authority, Entry, Gateway, Journal, Limits, Mode, Sockets};
+use tbuild_netlock::{Authority, Entry, Gateway, Journal, Limits, Mode, Places, Sockets};
 use tbuild_store_local::LocalStore;
 
 const NAME: &str = "origin.example.com";
@@ -27,7 +27,7 @@ fn reply(request: &str, body: &[u8], count: usize) -> Vec<u8> {
         [head.as_bytes(), body].concat()
     };
     match path {
-        "/file" => ok("Content-Type: text/plain\r\nETag: \"1\"\r\n", &[b'x'; 300_000]),
+        "/file" => ok("Content-Type: text/plain\r\nETag: \"1\"\r\n", &vec![b'x'; 300_000]),
         "/count" => ok("", count.to_string().as_bytes()),
         "/chunked" => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n".to_vec(),
         "/moved" => b"HTTP/1.1 302 Found\r\nLocation: /file\r\nContent-Length: 0\r\n\r\n".to_vec(),
@@ -139,6 +139,7 @@ impl Bench {
             store,
             Arc::clone(&self.authority),
             Arc::clone(&journal),
+            Places::default(),
             client,
             limits,
         );
@@ -280,9 +281,9 @@ async fn what_is_recorded_is_replayed_without_a_connection() {
         .iter()
         .map(|entry| {
             let mut entry = entry.clone();
-            entry.request.url = entry
+            entry.request.origin = entry
                 .request
-                .url
+                .origin
                 .replace(&origin.port.to_string(), &other.to_string());
             entry
         })
@@ -335,7 +336,7 @@ async fn tls_is_taken_by_any_name_and_speaks_http_2() {
     let (journal, client) = bench.gateway(Mode::Record, origin.port, vec![], LOCAL);
     get(&client, &format!("{site}/file"), PLAIN).await;
     let entries = journal.entries().into_iter().map(|mut entry| {
-        entry.request.url = entry.request.url.replace("http://", "https://");
+        entry.request.origin = entry.request.origin.replace("http://", "https://");
         entry
     });
     drop(client);
@@ -346,9 +347,9 @@ async fn tls_is_taken_by_any_name_and_speaks_http_2() {
         .port();
     let entries = entries
         .map(|mut entry| {
-            entry.request.url = entry
+            entry.request.origin = entry
                 .request
-                .url
+                .origin
                 .replace(&origin.port.to_string(), &port.to_string());
             entry
         })

@@ -1,0 +1,220 @@
+//! Where requests go: the logical names of origins, and what their addresses are here.
+
+use std::fmt;
+
+use http::uri::Authority as Host;
+
+/// The origins of this machine: a logical name, and the base URL that serves it, without a slash at its end.
+#[derive(Debug, Clone, Default)]
+pub struct Places(Vec<(String, String)>);
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// A logical name, or scheme and host of one that has none.
+    pub(crate) origin: String,
+    /// What follows, without the slash between them; with the query.
+    pub(crate) path: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.origin, self.path)
+    }
+}
+
+/// Stands before a logical origin in a recorded `Location`: no URL begins so.
+const FOLDED: char = '<';
+
+impl Places {
+    /// Origins with their base URLs. One origin may have several.
+    pub fn new(origins: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut origins: Vec<_> = origins
+            .into_iter()
+            .map(|(name, base)| (name, base.trim_end_matches('/').to_owned()))
+            .collect();
+        // The longest first: one origin may lie below another.
+        origins.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then_with(|| a.cmp(b)));
+        Self(origins)
+    }
+
+    /// The place of a URL, without what is secret in it.
+    pub(crate) fn of(&self, url: &str) -> Place {
+        let url = without_secrets(url);
+        if let Some((name, rest)) = self.known(&url) {
+            return Place {
+                origin: name.to_owned(),
+                path: rest.to_owned(),
+            };
+        }
+        let host = url.find("://").map_or(0, |at| at + 3);
+        let end = url[host..]
+            .find(['/', '?'])
+            .map_or(url.len(), |at| host + at);
+        Place {
+            origin: url[..end].to_owned(),
+            path: url[end..].trim_start_matches('/').to_owned(),
+        }
+    }
+
+    fn known<'a>(&'a self, url: &'a str) -> Option<(&'a str, &'a str)> {
+        self.0.iter().find_map(|(name, base)| {
+            let rest = url.strip_prefix(base.as_str())?;
+            match rest.strip_prefix('/') {
+                Some(path) => Some((name.as_str(), path)),
+                None => rest.is_empty().then_some((name.as_str(), "")),
+            }
+        })
+    }
+
+    /// A `Location` as it is recorded: without a mirror's name.
+    pub(crate) fn fold(&self, location: &str) -> String {
+        let location = without_secrets(location);
+        match self.known(&location) {
+            Some((name, path)) => format!("{FOLDED}{name}>/{path}"),
+            None => location,
+        }
+    }
+
+    /// The `Location` that was recorded as `folded`, with this machine's address of its origin.
+    pub(crate) fn unfold(&self, folded: &str) -> String {
+        let origin = folded
+            .strip_prefix(FOLDED)
+            .and_then(|rest| rest.split_once(">/"));
+        let Some((name, path)) = origin else {
+            return folded.to_owned();
+        };
+        match self.0.iter().rev().find(|(known, _)| known == name) {
+            Some((_, base)) => format!("{base}/{path}"),
+            None => folded.to_owned(),
+        }
+    }
+}
+
+/// Fields of a query that say who asks rather than what for; lower case.
+const SECRETS: [&str; 12] = [
+    "access_token",
+    "apikey",
+    "api_key",
+    "auth",
+    "password",
+    "sig",
+    "signature",
+    "token",
+    "x-amz-credential",
+    "x-amz-security-token",
+    "x-amz-signature",
+    "x-goog-signature",
+];
+
+/// A URL with the values of secret fields taken out of its query.
+pub(crate) fn without_secrets(url: &str) -> String {
+    let Some((start, query)) = url.split_once('?') else {
+        return url.to_owned();
+    };
+    let fields: Vec<&str> = query
+        .split('&')
+        .map(|field| match field.split_once('=') {
+            Some((name, _)) if SECRETS.contains(&name.to_ascii_lowercase().as_str()) => name,
+            _ => field,
+        })
+        .collect();
+    format!("{start}?{}", fields.join("&"))
+}
+
+/// Where a connection leads.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) scheme: &'static str,
+    /// The name or address that the client connected to.
+    pub(crate) name: String,
+    pub(crate) port: u16,
+}
+
+impl Target {
+    /// What a request asks for, as one URL. The name is the one that it gives itself, else the one connected to.
+    pub(crate) fn url<B>(&self, request: &http::Request<B>) -> Result<String, String> {
+        let host = request
+            .headers()
+            .get(http::header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let named = match request.uri().authority() {
+            Some(place) => Some(place.clone()),
+            None => match host.filter(|host| !host.is_empty()) {
+                Some(host) => {
+                    let place = Host::try_from(host);
+                    Some(place.map_err(|error| format!("the host {host:?} is none: {error}"))?)
+                }
+                None => None,
+            },
+        };
+        let (name, port) = match &named {
+            Some(place) => (place.host().to_ascii_lowercase(), place.port_u16()),
+            None => (self.name.clone(), None),
+        };
+        let usual = if self.scheme == "https" { 443 } else { 80 };
+        let port = port.unwrap_or(self.port);
+        let path = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
+        Ok(if port == usual {
+            format!("{}://{name}{path}", self.scheme)
+        } else {
+            format!("{}://{name}:{port}{path}", self.scheme)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places() -> Places {
+        let of = |name: &str, base: &str| (name.to_owned(), base.to_owned());
+        Places::new([
+            of("debian", "http://mirror.test/debian"),
+            of("security", "http://mirror.test/debian/security/"),
+            of("debian", "http://other.test"),
+        ])
+    }
+
+    #[test]
+    fn urls_are_below_the_nearest_origin() {
+        let place = |url: &str| places().of(url).to_string();
+        assert_eq!(
+            place("http://mirror.test/debian/pool/a.deb"),
+            "debian/pool/a.deb"
+        );
+        assert_eq!(place("http://other.test/pool/a.deb"), "debian/pool/a.deb");
+        assert_eq!(
+            place("http://mirror.test/debian/security/x?y=1"),
+            "security/x?y=1"
+        );
+        assert_eq!(place("http://mirror.test/debian"), "debian/");
+        assert_eq!(
+            place("http://mirror.test/debiana/x"),
+            "http://mirror.test/debiana/x"
+        );
+        assert_eq!(place("https://example.com"), "https://example.com/");
+        assert_eq!(place("https://example.com?x"), "https://example.com/?x");
+    }
+
+    #[test]
+    fn redirections_name_no_mirror_and_no_secret() {
+        let places = places();
+        let folded = places.fold("http://mirror.test/debian/pool/a?Token=abc&x=1");
+        assert_eq!(folded, "<debian>/pool/a?Token&x=1");
+        assert_eq!(
+            places.of(&places.unfold(&folded)),
+            places.of("http://mirror.test/debian/pool/a?token=other&x=1"
+                .replace("token", "Token")
+                .as_str())
+        );
+        assert_eq!(places.fold("/relative?sig=1"), "/relative?sig");
+        assert_eq!(
+            places.unfold("https://example.com/"),
+            "https://example.com/"
+        );
+    }
+}
