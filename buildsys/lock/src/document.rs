@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{BaseLock, GitLock, ImageLock, LockError, ToolLock, UrlLock};
+use crate::{BaseLock, GitLock, ImageLock, LockError, NetworkLock, ToolLock, UrlLock};
 
 /// The schema that this tbuild writes and reads.
 pub const SCHEMA: u32 = 1;
@@ -23,6 +23,8 @@ pub enum Kind {
     Git,
     /// A registry's image.
     Image,
+    /// What the steps of an image asked of the network.
+    Network,
     /// A source behind a URL.
     Url,
     /// A tool.
@@ -35,6 +37,7 @@ impl fmt::Display for Kind {
             Self::Base => "base",
             Self::Git => "git",
             Self::Image => "image",
+            Self::Network => "network",
             Self::Url => "url",
             Self::Tool => "tool",
         })
@@ -61,6 +64,8 @@ pub enum Lock {
     Git(GitLock),
     /// A registry's image.
     Image(ImageLock),
+    /// What the steps of an image asked of the network.
+    Network(NetworkLock),
     /// A source behind a URL.
     Url(UrlLock),
     /// A tool.
@@ -99,12 +104,14 @@ impl Lock {
             Kind::Base => Self::Base(fields(file, text)?),
             Kind::Git => Self::Git(fields(file, text)?),
             Kind::Image => Self::Image(fields(file, text)?),
+            Kind::Network => Self::Network(fields(file, text)?),
             Kind::Url => Self::Url(fields(file, text)?),
             Kind::Tool => Self::Tool(fields(file, text)?),
         };
         lock.sort();
         let (duplicate, fault) = match &lock {
             Self::Base(base) => (base.duplicate(), None),
+            Self::Network(network) => (network.duplicate(), network.fault()),
             Self::Tool(tool) => (tool.duplicate(), tool.fault()),
             Self::Git(_) | Self::Image(_) | Self::Url(_) => (None, None),
         };
@@ -122,6 +129,7 @@ impl Lock {
             Self::Base(_) => Kind::Base,
             Self::Git(_) => Kind::Git,
             Self::Image(_) => Kind::Image,
+            Self::Network(_) => Kind::Network,
             Self::Url(_) => Kind::Url,
             Self::Tool(_) => Kind::Tool,
         }
@@ -136,6 +144,7 @@ impl Lock {
             Self::Base(lock) => text(kind, lock),
             Self::Git(lock) => text(kind, lock),
             Self::Image(lock) => text(kind, lock),
+            Self::Network(lock) => text(kind, lock),
             Self::Url(lock) => text(kind, lock),
             Self::Tool(lock) => text(kind, lock),
         }
@@ -144,6 +153,7 @@ impl Lock {
     fn sort(&mut self) {
         match self {
             Self::Base(lock) => lock.sort(),
+            Self::Network(lock) => lock.sort(),
             Self::Tool(lock) => lock.sort(),
             Self::Git(_) | Self::Image(_) | Self::Url(_) => {}
         }
@@ -201,4 +211,4 @@ macro_rules! from_lock {
     )*};
 }
 
-from_lock!(Base BaseLock, Git GitLock, Image ImageLock, Url UrlLock, Tool ToolLock);
+from_lock!(Base BaseLock, Git GitLock, Image ImageLock, Network NetworkLock, Url UrlLock, Tool ToolLock);

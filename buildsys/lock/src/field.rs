@@ -92,3 +92,29 @@ pub(crate) mod sha256 {
         })
     }
 }
+
+/// The same where there may be none.
+pub(crate) mod maybe_sha256 {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use tbuild_digest::BlobDigest;
+
+    #[derive(Deserialize)]
+    struct Field(#[serde(with = "super::sha256")] BlobDigest);
+
+    #[expect(clippy::ref_option, reason = "serde hands the field over so")]
+    pub(crate) fn serialize<S: Serializer>(
+        digest: &Option<BlobDigest>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match digest {
+            Some(digest) => super::sha256::serialize(digest, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<BlobDigest>, D::Error> {
+        Ok(Some(Field::deserialize(deserializer)?.0))
+    }
+}

@@ -11,6 +11,7 @@ mod base;
 mod document;
 mod error;
 mod field;
+mod network;
 mod source;
 mod tool;
 
@@ -18,6 +19,7 @@ pub use base::{BaseLock, PackageLock, ReleaseLock};
 pub use document::{Kind, Lock, SCHEMA, file_name};
 pub use error::LockError;
 pub use field::{ArchivePath, FieldError};
+pub use network::{NetworkLock, RequestLock, StepLock};
 pub use source::{GitLock, ImageLock, UrlLock};
 pub use tool::{Location, ToolFileLock, ToolLock};
 

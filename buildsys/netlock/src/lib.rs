@@ -13,6 +13,7 @@ mod exchange;
 mod gateway;
 mod headers;
 mod journal;
+mod lockfile;
 mod names;
 mod outlet;
 mod place;

@@ -1,0 +1,217 @@
+//! The lock of what the steps of an image asked of the network.
+
+use serde::{Deserialize, Serialize};
+use tbuild_digest::BlobDigest;
+
+use crate::field::{maybe_sha256, sha256};
+
+/// The steps of one image, and every request of theirs with its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NetworkLock {
+    /// Whose steps they are.
+    pub node: String,
+    /// The steps that were recorded, be it that they asked for nothing.
+    #[serde(default, rename = "step", skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepLock>,
+    /// What they asked for, sorted by origin and path.
+    #[serde(default, rename = "request", skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<RequestLock>,
+}
+
+/// A step that was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct StepLock {
+    /// What its requests name it by: made of its stage and its text.
+    pub id: String,
+    /// The instruction, for readers.
+    pub text: String,
+}
+
+/// A request and its answer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RequestLock {
+    /// Who answered: an origin's logical name, or scheme and host of one that has none.
+    pub origin: String,
+    /// What follows: the path below the origin, with the query.
+    pub path: String,
+    /// `GET`, ...
+    pub method: String,
+    /// The SHA-256 of what was sent with it.
+    #[serde(
+        default,
+        with = "maybe_sha256",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub body: Option<BlobDigest>,
+    /// The headers of the request that chose the answer: `name: value`, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<String>,
+    /// 200, ...
+    pub status: u16,
+    /// The headers of the answer that programs act on: `name: value`, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
+    /// The SHA-256 of the answer's body as it was sent.
+    #[serde(with = "sha256")]
+    pub sha256: BlobDigest,
+    /// Its bytes.
+    pub size: u64,
+    /// Which steps asked for it.
+    pub steps: Vec<String>,
+}
+
+impl RequestLock {
+    /// The same asked for by nobody, to compare answers.
+    fn of_nobody(&self) -> Self {
+        Self {
+            steps: Vec::new(),
+            ..self.clone()
+        }
+    }
+}
+
+impl NetworkLock {
+    /// The lock of a node none of whose steps was recorded.
+    pub fn new(node: impl Into<String>) -> Self {
+        Self {
+            node: node.into(),
+            steps: Vec::new(),
+            requests: Vec::new(),
+        }
+    }
+
+    /// What a step asked for; none if the step is not recorded.
+    pub fn of_step(&self, id: &str) -> Option<Vec<&RequestLock>> {
+        let is_known = self.steps.iter().any(|step| step.id == id);
+        let asked = |request: &&RequestLock| request.steps.iter().any(|step| step == id);
+        is_known.then(|| self.requests.iter().filter(asked).collect())
+    }
+
+    /// Puts what a step asked for in the place of what it asked for before. Which steps the requests name is not
+    /// looked at.
+    pub fn put(&mut self, step: StepLock, requests: impl IntoIterator<Item = RequestLock>) {
+        for request in &mut self.requests {
+            request.steps.retain(|id| *id != step.id);
+        }
+        for request in requests {
+            let request = request.of_nobody();
+            let known = self
+                .requests
+                .iter_mut()
+                .find(|known| known.of_nobody() == request);
+            match known {
+                Some(known) => known.steps.push(step.id.clone()),
+                None => self.requests.push(RequestLock {
+                    steps: vec![step.id.clone()],
+                    ..request
+                }),
+            }
+        }
+        self.requests.retain(|request| !request.steps.is_empty());
+        self.steps.retain(|known| known.id != step.id);
+        self.steps.push(step);
+        self.sort();
+    }
+
+    /// Sorts what has no order of its own.
+    pub(crate) fn sort(&mut self) {
+        self.steps.sort_by(|a, b| a.id.cmp(&b.id));
+        for request in &mut self.requests {
+            request.asked.sort();
+            request.headers.sort();
+            request.steps.sort();
+            request.steps.dedup();
+        }
+        self.requests.sort();
+    }
+
+    /// What is locked twice, in a sorted lock.
+    pub(crate) fn duplicate(&self) -> Option<String> {
+        let steps = self.steps.windows(2).find(|pair| pair[0].id == pair[1].id);
+        let requests = self
+            .requests
+            .windows(2)
+            .find(|pair| pair[0].of_nobody() == pair[1].of_nobody());
+        steps
+            .map(|pair| format!("step {}", pair[0].id))
+            .or_else(|| requests.map(|pair| format!("{}/{}", pair[0].origin, pair[0].path)))
+    }
+
+    /// What does not go together.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.requests.iter().find_map(|request| {
+            let is_known = |id: &String| self.steps.iter().any(|step| step.id == *id);
+            let unknown = request.steps.iter().find(|id| !is_known(id))?;
+            Some(format!(
+                "{}/{} is of step {unknown:?}, which is not there",
+                request.origin, request.path
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tbuild_digest::Sha256;
+
+    use super::*;
+
+    fn request(path: &str, body: &str) -> RequestLock {
+        RequestLock {
+            origin: "debian".to_owned(),
+            path: path.to_owned(),
+            method: "GET".to_owned(),
+            body: None,
+            asked: vec!["accept: text/html".to_owned()],
+            status: 200,
+            headers: Vec::new(),
+            sha256: BlobDigest(Sha256::of(body.as_bytes())),
+            size: body.len() as u64,
+            steps: Vec::new(),
+        }
+    }
+
+    fn step(id: &str) -> StepLock {
+        StepLock {
+            id: id.to_owned(),
+            text: "RUN apt-get update".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_recorded_again_changes_alone() {
+        let mut lock = NetworkLock::new("web");
+        lock.put(step("two"), [request("b", "1"), request("a", "1")]);
+        let before = lock.to_text();
+        lock.put(step("one"), [request("a", "1"), request("c", "1")]);
+        assert_eq!(lock.requests[0].steps, ["one", "two"]);
+        assert_eq!(
+            NetworkLock::parse("web.lock", &lock.to_text()),
+            Ok(lock.clone())
+        );
+        assert_eq!(lock.of_step("one").map(|found| found.len()), Some(2));
+        assert_eq!(lock.of_step("three"), None);
+        // Another answer to the same question is the other step's no more.
+        lock.put(step("one"), [request("a", "2")]);
+        assert_eq!(lock.requests.len(), 3);
+        lock.put(step("one"), []);
+        assert_eq!(lock.of_step("one"), Some(Vec::new()));
+        lock.steps.remove(0);
+        assert_eq!(lock.to_text(), before);
+    }
+
+    #[test]
+    fn a_request_of_no_step_is_refused() {
+        let mut lock = NetworkLock::new("web");
+        lock.put(step("one"), [request("a", "1")]);
+        lock.steps.clear();
+        let error = NetworkLock::parse("web.lock", &lock.to_text()).expect_err("refused");
+        assert_eq!(
+            error.to_string(),
+            "web.lock: debian/a is of step \"one\", which is not there"
+        );
+    }
+}
