@@ -20,9 +20,12 @@ pub struct StepArguments {
     /// An SSH agent for RUN --mount=type=ssh
     #[arg(long, value_name = "default|ID[=SOCKET]")]
     ssh: Vec<String>,
-    /// The network of RUN: default, host or none
+    /// The network of RUN: default, host, none or record
     #[arg(long, value_name = "MODE")]
     network: Option<String>,
+    /// Record again what steps ask of the network and is locked
+    #[arg(long)]
+    relock: bool,
     /// A line of /etc/hosts
     #[arg(long, value_name = "NAME:ADDRESS")]
     add_host: Vec<String>,
@@ -61,6 +64,7 @@ impl StepArguments {
             limits: self.limits()?,
             timeout: self.timeout.as_deref().map(timeout).transpose()?,
             network: self.network.as_deref().map(network).transpose()?.flatten(),
+            relock: self.relock,
             ..StepSettings::default()
         };
         for text in &self.secret {
@@ -115,8 +119,9 @@ fn network(text: &str) -> Result<Option<StepNetwork>, CliError> {
         "default" => Ok(None),
         "host" => Ok(Some(StepNetwork::Host)),
         "none" => Ok(Some(StepNetwork::None)),
+        "record" => Ok(Some(StepNetwork::Recorded)),
         _ => Err(CliError::usage(format!(
-            "--network {text}: there are default, host and none"
+            "--network {text}: there are default, host, none and record"
         ))),
     }
 }

@@ -26,7 +26,7 @@ pub use file::{ArchiveError, extract_member, unpack};
 pub use git::{Checkout, Git, GitCheckout, GitError};
 pub use http::{
     Download, Downloaded, Fresh, Http, HttpError, HttpOptions, Progress, Proxies, Quiet,
-    Validators, redact,
+    Validators, redact, relay,
 };
 pub use machine::{MachineConfig, MachineError};
 pub use origins::{OriginError, Origins, client_env};

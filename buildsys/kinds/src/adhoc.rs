@@ -18,6 +18,8 @@ use crate::{World, pipeline, platforms};
 pub struct Build {
     /// The context folder.
     pub context: PathBuf,
+    /// What the lock of its network is called after.
+    pub lock: String,
     /// The Dockerfile.
     pub file: PathBuf,
     /// Its text.
@@ -76,6 +78,7 @@ fn recipe(names: &BuildNames<'_, '_>) -> Recipe {
     let platform = build.platforms.first().cloned();
     Recipe {
         name: "build".to_owned(),
+        lock: build.lock.as_str().into(),
         file: build.file.display().to_string(),
         text: build.text.clone(),
         target: build.target.clone(),

@@ -24,6 +24,7 @@ mod index;
 mod kept;
 mod listing;
 mod mounts;
+mod network;
 mod normalize;
 mod outlook;
 mod parts;

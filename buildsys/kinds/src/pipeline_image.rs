@@ -92,6 +92,7 @@ impl<'a> Pipeline<'a> {
         };
         let recipe = Recipe {
             name: name.to_owned(),
+            lock: name.into(),
             file,
             text,
             target: image.target.as_ref().map(|target| target.value.clone()),

@@ -14,6 +14,7 @@ use tbuild_realise::{Op, OpError};
 use crate::World;
 use crate::base::Scratch;
 use crate::image::Image;
+use crate::network::Recorded;
 use crate::outlook::{Configs, Outlook};
 use crate::pipeline::Pipeline;
 use crate::platforms::{Shared, fingerprint, name_for, set_platform};
@@ -40,6 +41,8 @@ pub(crate) enum Wanted {
 pub(crate) struct Recipe {
     /// The image's name: its nodes are called after it.
     pub name: String,
+    /// What the lock of its network is called after.
+    pub lock: Arc<str>,
     /// The Dockerfile's path as users know it.
     pub file: String,
     /// Its text, rendered.
@@ -396,7 +399,18 @@ impl Recipe {
                 });
                 inputs.push(node);
             }
+            let alike = |other: &&tbuild_dockerfile::Step| other.text == instruction.text;
+            let earlier_alike = stage.steps[..number].iter().filter(alike).count();
+            let own = stage.name.clone();
+            let own = own.unwrap_or_else(|| stage.index.to_string());
+            let recorded = Recorded::new(
+                &self.lock,
+                &format!("{own} {platform}"),
+                &instruction.text,
+                earlier_alike,
+            );
             let step = Step {
+                recorded,
                 world: Arc::clone(world),
                 instruction: instruction.clone(),
                 from,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tbuild_dockerfile::{Normalizer, Platform};
 use tbuild_exec::{Action, Exit, Limits, Mount, MountSource, Network, User};
 use tbuild_graph::KeyManifest;
+use tbuild_netlock::Entry;
 use tbuild_realise::{Context, OpError};
 use tbuild_sandbox::{UpperContent, capture};
 use tbuild_store::{Staging, Store as _};
@@ -16,6 +17,7 @@ use crate::content::store_layer;
 use crate::copy::{Account, user};
 use crate::deadline::Deadline;
 use crate::mounts::RunMounts;
+use crate::network::{Recorded, Session, Traffic};
 use crate::redact::Redactor;
 use crate::step::environment;
 use crate::{LayerRef, StateValue, StepNetwork, World, normalize};
@@ -40,6 +42,8 @@ pub(crate) struct Run {
     cwd: String,
     user: String,
     network: StepNetwork,
+    /// What it may ask, where its network is recorded.
+    traffic: Option<(Recorded, Traffic)>,
     mounts: Vec<Mount>,
     /// What RUN itself asks for.
     asked: RunMounts,
@@ -87,6 +91,7 @@ impl Run {
             cwd,
             user,
             network: StepNetwork::Host,
+            traffic: None,
             mounts: Vec::new(),
             asked: RunMounts::default(),
             hosts: world.steps.hosts.clone(),
@@ -130,6 +135,13 @@ impl Run {
         self
     }
 
+    /// The same with a recorded network.
+    pub(crate) fn recorded(mut self, recorded: Recorded, traffic: Traffic) -> Self {
+        self.network = StepNetwork::Recorded;
+        self.traffic = Some((recorded, traffic));
+        self
+    }
+
     /// The same with all that the executor itself may do.
     pub(crate) fn privileged(mut self) -> Self {
         self.privileged = true;
@@ -144,10 +156,16 @@ impl Run {
 
     /// What it sees that its key does not hold.
     pub(crate) fn impure(&self) -> Vec<String> {
-        let network = (self.network == StepNetwork::Host).then(|| "network".to_owned());
+        let network = (self.is_to_be_locked() || self.network == StepNetwork::Host)
+            .then(|| "network".to_owned());
         let rights = self.privileged.then(|| "security.insecure".to_owned());
         let seen = network.into_iter().chain(rights);
         seen.chain(self.asked.impure()).collect()
+    }
+
+    /// Whether what it asks of the network is recorded when it runs, and locked then.
+    pub(crate) fn is_to_be_locked(&self) -> bool {
+        matches!(self.traffic, Some((_, Traffic::Open)))
     }
 
     /// What its programs are for, as its image says.
@@ -171,6 +189,7 @@ impl Run {
         let network = match self.network {
             StepNetwork::None => "none",
             StepNetwork::Host => "host",
+            StepNetwork::Recorded => "recorded",
         };
         let mut manifest = KeyManifest::new("run/1").list("command", &self.argv);
         if let Some((_, script)) = &self.script {
@@ -196,7 +215,8 @@ impl Run {
         if self.privileged {
             manifest = manifest.text("security", "insecure");
         }
-        self.asked
+        let manifest = self
+            .asked
             .describe(manifest)
             .map("environment", self.env.clone())
             .text("user", &self.user)
@@ -207,11 +227,22 @@ impl Run {
             .list(
                 "layer",
                 self.parent.layers.iter().map(|layer| layer.diff_id),
-            )
+            );
+        match &self.traffic {
+            Some((_, Traffic::Locked(entries))) => {
+                locked(manifest, entries.iter().map(Entry::line))
+            }
+            Some((_, Traffic::Open)) | None => manifest,
+        }
     }
 
     /// What is mounted besides what the executor always mounts: name service, certificates, package sources.
-    fn surroundings(&self, world: &World, env: &mut BTreeMap<String, String>) -> Vec<Mount> {
+    fn surroundings(
+        &self,
+        world: &World,
+        session: Option<&Session>,
+        env: &mut BTreeMap<String, String>,
+    ) -> Vec<Mount> {
         let file = |target: &str, bytes: &[u8], mode: u32| Mount {
             target: target.to_owned(),
             source: MountSource::content(bytes, mode),
@@ -233,13 +264,21 @@ impl Run {
             mounts.push(file("/etc/resolv.conf", b"", 0o644));
             return mounts;
         }
-        mounts.push(file("/etc/resolv.conf", &world.machine.resolv_conf, 0o644));
+        let bundle = world.machine.ca_bundle.as_deref();
+        let (resolver, bundle) = match session {
+            Some(session) => (crate::network::resolv_conf(), Some(session.trust(bundle))),
+            None => (
+                world.machine.resolv_conf.clone(),
+                bundle.map(<[u8]>::to_vec),
+            ),
+        };
+        mounts.push(file("/etc/resolv.conf", &resolver, 0o644));
         let mut set = |name: &str, value: String| {
             env.entry(name.to_owned()).or_insert(value);
         };
-        if let Some(bundle) = &world.machine.ca_bundle {
+        if let Some(bundle) = bundle {
             let path = format!("{PRIVATE}/ca-certificates.crt");
-            mounts.push(file(&path, bundle, 0o644));
+            mounts.push(file(&path, &bundle, 0o644));
             for name in [
                 "SSL_CERT_FILE",
                 "CURL_CA_BUNDLE",
@@ -262,10 +301,22 @@ impl Run {
             set("APT_CONFIG", apt);
         }
         for (name, value) in world.machine.client_env.iter().chain(&self.proxy) {
+            // What the gateway takes for a step needs no proxy; it knows the machine's itself.
+            if session.is_some() && name.to_ascii_lowercase().ends_with("_proxy") {
+                continue;
+            }
             set(name, value.clone());
         }
         mounts
     }
+}
+
+/// The manifest of a recorded step whose requests are locked: `lines` are those of the entries.
+pub(crate) fn locked(
+    manifest: KeyManifest,
+    lines: impl IntoIterator<Item = String>,
+) -> KeyManifest {
+    manifest.list("locked request", lines)
 }
 
 /// What the process of a run gets.
@@ -276,7 +327,7 @@ struct Prepared {
 }
 
 /// Works out the environment, the account and the mounts of a run.
-fn prepare(world: &World, run: &Run) -> Result<Prepared, OpError> {
+fn prepare(world: &World, run: &Run, session: Option<&Session>) -> Result<Prepared, OpError> {
     let account = if run.user == "0:0" {
         Account {
             uid: 0,
@@ -292,8 +343,8 @@ fn prepare(world: &World, run: &Run) -> Result<Prepared, OpError> {
         .or_insert_with(|| account.home.clone());
     env.entry("SOURCE_DATE_EPOCH".to_owned())
         .or_insert_with(|| SOURCE_DATE_EPOCH.to_string());
-    let mut mounts = run.surroundings(world, &mut env);
-    if run.network == StepNetwork::Host
+    let mut mounts = run.surroundings(world, session, &mut env);
+    if run.network != StepNetwork::None
         && let Some(base) = &run.parent.packages
     {
         let keyring = format!(
@@ -323,19 +374,29 @@ fn prepare(world: &World, run: &Run) -> Result<Prepared, OpError> {
     })
 }
 
+/// What a program that has succeeded leaves.
+pub(crate) struct Ran {
+    /// The folder with what it wrote.
+    pub staging: Box<dyn Staging>,
+    /// What it asked of the network, where that was recorded now.
+    pub requests: Option<Vec<Entry>>,
+}
+
 /// Runs it over a new upper folder; that folder comes back once the program has succeeded.
-pub(crate) fn run_staged(
-    world: &World,
-    cx: &Context,
-    run: &Run,
-) -> Result<Box<dyn Staging>, OpError> {
+pub(crate) fn run_staged(world: &World, cx: &Context, run: &Run) -> Result<Ran, OpError> {
+    let traffic = run.traffic.as_ref();
+    let started = traffic.map(|(recorded, traffic)| Session::start(world, recorded, traffic));
+    let session = started.transpose()?;
+    if let Some((_, Traffic::Open)) = traffic {
+        cx.notice("recording what it asks of the network: that is not locked yet");
+    }
     let held = run.asked.hold(world, &cx.cancel)?;
     let lower = world.snapshots(&run.parent.layers)?;
     let Prepared {
         mut env,
         account,
         mut mounts,
-    } = prepare(world, run)?;
+    } = prepare(world, run, session.as_ref())?;
     env.extend(held.env.clone());
     mounts.extend(held.mounts.iter().cloned());
     let staging = world.store.stage()?;
@@ -354,9 +415,10 @@ pub(crate) fn run_staged(
             groups: account.groups,
         },
         mounts,
-        network: match run.network {
-            StepNetwork::None => Network::None,
-            StepNetwork::Host => Network::Host,
+        network: match (run.network, &session) {
+            (StepNetwork::Host, _) => Network::Host,
+            (StepNetwork::Recorded, Some(session)) => session.network(),
+            (StepNetwork::None | StepNetwork::Recorded, _) => Network::None,
         },
         hostname: HOSTNAME.to_owned(),
         umask: 0o022,
@@ -371,9 +433,26 @@ pub(crate) fn run_staged(
     let ended = executor.run(&action, &mut sink, deadline.cancel());
     redactor.finish(&mut pass);
     match ended {
-        Ok(exit) if exit.success() => Ok(staging),
+        Ok(exit) if exit.success() => {
+            let requests = match (&session, traffic) {
+                (Some(session), Some((_, Traffic::Open))) => Some(session.entries()?),
+                (Some(session), _) => {
+                    session
+                        .misses()
+                        .into_iter()
+                        .for_each(|miss| cx.notice(miss));
+                    None
+                }
+                (None, _) => None,
+            };
+            Ok(Ran { staging, requests })
+        }
         Ok(exit) => {
             let error = failure(exit, &run.argv);
+            let error = match &session {
+                Some(session) => session.explain(error),
+                None => error,
+            };
             Err(match world.executor.caveat() {
                 Some(caveat) => error.hint(caveat),
                 None => error,
@@ -401,9 +480,27 @@ fn failure(exit: Exit, argv: &[String]) -> OpError {
     }
 }
 
-/// Runs it and keeps what it wrote as a layer; none if it wrote nothing.
-pub(crate) fn execute(world: &World, cx: &Context, run: &Run) -> Result<Option<LayerRef>, OpError> {
-    let staging = run_staged(world, cx, run)?;
+/// Runs it and keeps what it wrote as a layer, none if it wrote nothing; locks what it asked of the network, and
+/// returns that as lines for [`locked`] where it was recorded now.
+pub(crate) fn execute(
+    world: &World,
+    cx: &Context,
+    run: &Run,
+) -> Result<(Option<LayerRef>, Option<Vec<String>>), OpError> {
+    let Ran { staging, requests } = run_staged(world, cx, run)?;
+    let layer = keep_layer(world, run, staging)?;
+    if let (Some((recorded, _)), Some(requests)) = (&run.traffic, &requests) {
+        recorded.lock(world, requests)?;
+    }
+    let lines = requests.map(|requests| requests.iter().map(Entry::line).collect());
+    Ok((layer, lines))
+}
+
+fn keep_layer(
+    world: &World,
+    run: &Run,
+    staging: Box<dyn Staging>,
+) -> Result<Option<LayerRef>, OpError> {
     let view = world.rootfs(&run.parent.layers)?;
     let captured = || capture(staging.upper(), &view).map_err(|error| OpError::failed(&error));
     let mut tree = captured()?.tree;

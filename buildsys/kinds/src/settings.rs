@@ -16,6 +16,8 @@ pub struct StepSettings {
     pub ssh: BTreeMap<String, PathBuf>,
     /// The network of a RUN that asks for none; the machine's if nothing is said.
     pub network: Option<StepNetwork>,
+    /// Whether recorded steps are recorded again although they are locked.
+    pub relock: bool,
     /// More lines of /etc/hosts: names with their addresses.
     pub hosts: Vec<(String, String)>,
     /// The most that a step may use.
@@ -33,6 +35,8 @@ pub enum StepNetwork {
     None,
     /// The machine's.
     Host,
+    /// Loopback with a gateway: what is asked for is locked, and answered from the lock.
+    Recorded,
 }
 
 /// A secret. It shows itself to nobody.

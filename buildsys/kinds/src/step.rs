@@ -17,6 +17,7 @@ use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
 use crate::content::{Contents, store_layer};
 use crate::copy::{self, Copy, From, Part};
 use crate::mounts::RunMounts;
+use crate::network::Recorded;
 use crate::parts::Whole;
 use crate::remote;
 use crate::run::{self, Run};
@@ -25,9 +26,12 @@ use crate::world::blocking;
 use crate::{LayerRef, StateValue, StepNetwork, TreeValue, World};
 
 /// What a step records: the layer it wrote; none if it changed no file.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Written {
     layer: Option<LayerRef>,
+    /// What it asked of the network and is locked since: lines for [`run::locked`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    requests: Option<Vec<String>>,
 }
 
 /// A step. Its inputs: the parent's state, then for a COPY what it takes from.
@@ -40,6 +44,8 @@ pub(crate) struct Step {
     pub file: String,
     /// What the mounts of a RUN take their files from.
     pub mounted: Vec<Mounted>,
+    /// Which step it is in the lock of its image's network.
+    pub recorded: Recorded,
     /// Run although it was run before.
     pub no_cache: bool,
     /// Shows a finding about the instruction with its place in the Dockerfile.
@@ -150,10 +156,12 @@ impl Step {
         parts: Vec<Part>,
     ) -> Result<Prepared, OpError> {
         let work = |manifest: KeyManifest, impure: Vec<String>, state: State| {
+            // What a step asked for is to be locked: no earlier run tells of it.
+            let is_open = matches!(&state, State::Run(run) if run.is_to_be_locked());
             Prepared::Action(Work {
                 manifest,
                 impure,
-                force: self.no_cache,
+                force: self.no_cache || is_open,
                 state: Box::new(state),
             })
         };
@@ -218,6 +226,12 @@ impl Step {
                 .with_normalizers(self.instruction.normalize.clone())
                 .with_network(network)
                 .with_run_mounts(mounts);
+                let run = if network == StepNetwork::Recorded {
+                    let traffic = self.recorded.traffic(&self.world)?;
+                    run.recorded(self.recorded.clone(), traffic)
+                } else {
+                    run
+                };
                 let run = if command.insecure {
                     run.privileged()
                 } else {
@@ -272,16 +286,23 @@ impl Op for Step {
             message: "a step's state is another's".to_owned(),
         })?;
         let (world, cx) = (Arc::clone(&self.world), cx.clone());
-        let layer = blocking(move || match *state {
-            State::Copy(parent, prepared) => copy::run(&world, &parent, *prepared),
+        let (layer, requests) = blocking(move || match *state {
+            State::Copy(parent, prepared) => {
+                copy::run(&world, &parent, *prepared).map(|layer| (layer, None))
+            }
             State::Folder(tree) => {
                 let contents = Contents::new(&world, std::collections::HashMap::new());
-                store_layer(&world, &tree, contents).map(Some)
+                store_layer(&world, &tree, contents).map(|layer| (Some(layer), None))
             }
             State::Run(run) => run::execute(&world, &cx, &run),
         })
         .await?;
-        serde_json::to_value(Written { layer }).map_err(|error| OpError::internal(&error))
+        serde_json::to_value(Written { layer, requests }).map_err(|error| OpError::internal(&error))
+    }
+
+    fn settled(&self, manifest: &KeyManifest, result: &serde_json::Value) -> Option<KeyManifest> {
+        let requests = Written::deserialize(result).ok()?.requests?;
+        Some(run::locked(manifest.clone(), requests))
     }
 
     async fn complete(

@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 
 use crate::deploy::kube_failure;
 use crate::emulation::{How, Registration};
+use crate::network::Recordings;
 use crate::{LayerRef, StepSettings, resemble};
 
 /// The store's space for encoded layer indexes, by diff ID.
@@ -69,6 +70,8 @@ pub struct World {
     pub steps: StepSettings,
     /// What helm is started under, so that it dies with tbuild.
     pub launcher: Vec<String>,
+    /// What recorded steps share.
+    pub(crate) recordings: Recordings,
     /// Held while a layer is compressed.
     pub(crate) compressing: Mutex<()>,
     /// How programs of other platforms are run, as far as it was asked.
@@ -98,6 +101,7 @@ impl World {
             as_user: Vec::new(),
             steps: StepSettings::default(),
             launcher: Vec::new(),
+            recordings: Recordings::default(),
             compressing: Mutex::default(),
             emulation: Mutex::default(),
             emulators: OnceLock::new(),

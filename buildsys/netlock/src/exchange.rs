@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, LOCATION, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
@@ -80,10 +81,13 @@ impl Gateway {
             method: head.method.to_string(),
             body: (!sent.is_empty()).then(|| BlobDigest(Sha256::of(&sent))),
         };
-        if let Some(entry) = self.recorded(&wanted, &head.method, &head.headers)
-            && let Some(response) = self.replay(&entry, &head.method, &head.headers)?
-        {
-            return Ok(response);
+        if let Some(entry) = self.recorded(&wanted, &head.method, &head.headers) {
+            if !self.is_there(&entry)? && self.mode == Mode::Replay {
+                self.refill(&entry, &url, &head).await?;
+            }
+            if let Some(response) = self.replay(&entry, &head.method, &head.headers)? {
+                return Ok(response);
+            }
         }
         if self.mode == Mode::Replay {
             return Err(broken(&self.journal.miss(wanted)));
@@ -114,27 +118,60 @@ impl Gateway {
         })
     }
 
-    /// Answers with what was recorded; None where its bytes are not in the store and the origin may be asked.
+    fn is_there(&self, entry: &Entry) -> Result<bool, Refusal> {
+        let size = self.store.blob_size(&entry.sha256);
+        Ok(size.map_err(|error| broken(&error))?.is_some())
+    }
+
+    /// Asks the origin for recorded bytes that the store does not have any more.
+    async fn refill(
+        &self,
+        entry: &Entry,
+        url: &str,
+        head: &http::request::Parts,
+    ) -> Result<(), Refusal> {
+        let gone = |why: &str| {
+            let why = format!(
+                "{} is recorded, but its bytes ({}) are not in the store, and {why}",
+                entry.request, entry.sha256
+            );
+            self.journal.fail(why.clone());
+            broken(&why)
+        };
+        if !self.upstream.refill {
+            return Err(gone("no origin may be asked"));
+        }
+        if entry.request.body.is_some() {
+            return Err(gone("nothing is sent twice"));
+        }
+        let method = Method::from_bytes(entry.request.method.as_bytes());
+        let method = method.map_err(|error| broken(&error))?;
+        let headers = forwarded(&head.headers);
+        let asked = self.upstream.ask(method, url, headers, Bytes::new());
+        let response = asked.await.map_err(|error| self.failed(&error))?;
+        // The program hears of it when it is whole.
+        let (listener, nobody) = mpsc::channel(1);
+        drop(nobody);
+        let store = Arc::clone(&self.store);
+        let place = entry.request.to_string();
+        let kept = self.upstream.keep(store, &place, response, listener).await;
+        match kept {
+            Ok((sha256, _)) if sha256 == entry.sha256 => Ok(()),
+            Ok(_) => Err(gone("its origin serves others now")),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    /// Answers with what was recorded; None where its bytes are not in the store.
     fn replay(
         &self,
         entry: &Entry,
         method: &Method,
         asked: &HeaderMap,
     ) -> Result<Option<Response<Body>>, Refusal> {
-        let Some(blob) = self
-            .store
-            .open_blob(&entry.sha256)
-            .map_err(|error| broken(&error))?
-        else {
-            if self.mode != Mode::Replay {
-                return Ok(None);
-            }
-            let why = format!(
-                "{} is recorded, but its bytes ({}) are not in the store",
-                entry.request, entry.sha256
-            );
-            self.journal.fail(why.clone());
-            return Err(broken(&why));
+        let blob = self.store.open_blob(&entry.sha256);
+        let Some(blob) = blob.map_err(|error| broken(&error))? else {
+            return Ok(None);
         };
         response(entry, blob, &self.places, (method, asked))
             .map(Some)

@@ -18,7 +18,7 @@ use crate::journal::{Journal, Mode};
 use crate::names::Names;
 use crate::place::{Places, Target};
 use crate::resolver;
-use crate::upstream::{Limits, Upstream};
+use crate::upstream::Upstream;
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -49,16 +49,14 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway. `client` asks origins, with the machine's trust and proxies; it must follow no redirect and
-    /// decompress nothing. With [`Mode::Replay`] it is not used.
+    /// A gateway. With [`Mode::Replay`] origins are asked for nothing but what is recorded and gone.
     pub fn new(
         mode: Mode,
         store: Arc<dyn Store>,
         authority: Arc<Authority>,
         journal: Arc<Journal>,
         places: Places,
-        client: reqwest::Client,
-        limits: Limits,
+        upstream: Upstream,
     ) -> Self {
         Self {
             mode,
@@ -66,7 +64,7 @@ impl Gateway {
             authority,
             journal,
             places,
-            upstream: Upstream { client, limits },
+            upstream,
             recordings: TaskTracker::new(),
             names: Arc::default(),
         }

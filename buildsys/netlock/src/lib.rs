@@ -29,4 +29,4 @@ pub use journal::{Journal, Miss, Mode};
 pub use outlet::{NAME_SERVER, Outlet};
 pub use place::Places;
 pub use trust::bundle;
-pub use upstream::{Limits, UpstreamError};
+pub use upstream::{Limits, Upstream, UpstreamError};

@@ -70,11 +70,15 @@ pub enum UpstreamError {
     Store(#[from] StoreError),
 }
 
-/// Asks origins.
+/// The way to origins.
 #[derive(Debug)]
-pub(crate) struct Upstream {
-    pub(crate) client: reqwest::Client,
-    pub(crate) limits: Limits,
+pub struct Upstream {
+    /// Asks them, with the machine's trust and proxies; it follows no redirect and decompresses nothing.
+    pub client: reqwest::Client,
+    /// How much one step may have.
+    pub limits: Limits,
+    /// Whether what is recorded and is not in the store any more may be asked for again.
+    pub refill: bool,
 }
 
 impl Upstream {

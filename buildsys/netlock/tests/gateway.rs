@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tbuild_netlock::{Authority, Entry, Gateway, Journal, Limits, Mode, Places, Sockets};
+use tbuild_netlock::{Authority, Entry, Gateway, Journal, Limits, Mode, Places, Sockets, Upstream};
 use tbuild_store_local::LocalStore;
 
 const NAME: &str = "origin.example.com";
@@ -140,8 +140,11 @@ impl Bench {
             Arc::clone(&self.authority),
             Arc::clone(&journal),
             Places::default(),
-            client,
-            limits,
+            Upstream {
+                client,
+                limits,
+                refill: false,
+            },
         );
         let web = TcpListener::bind(("127.0.0.2", port)).expect("bound");
         let sockets = Sockets {

@@ -292,6 +292,12 @@ pub trait Op: Send + Sync {
         })
     }
 
+    /// What an action that has run is looked up by from now on, where that is not the manifest that it was run by: given
+    /// that and what was returned, what it has found out decides its outputs, and is known beforehand the next time.
+    fn settled(&self, _: &KeyManifest, _: &serde_json::Value) -> Option<KeyManifest> {
+        None
+    }
+
     /// Makes the output from what was recorded; none if something it names is no longer in the store, which
     /// makes it run again.
     async fn complete(

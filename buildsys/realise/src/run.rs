@@ -508,18 +508,24 @@ impl Shared {
         }
         let result = vertex.payload.run(cx, inputs, work.state).await?;
         let duration_ms = begun.elapsed().as_millis() as u64;
+        // What it was looked up by in vain tells nothing; what it is known by from now on holds all that decided it.
+        let settled = vertex.payload.settled(&work.manifest, &result);
+        let (manifest, impure) = match settled {
+            Some(manifest) => (manifest, Vec::new()),
+            None => (work.manifest, work.impure),
+        };
         self.record(
             node,
-            key,
-            &work.manifest,
-            &work.impure,
+            manifest.key(),
+            &manifest,
+            &impure,
             result.clone(),
             duration_ms,
             cx,
         )?;
         drop(guard);
         let output = self.complete(node, cx, inputs, &result).await?;
-        known(output, work.manifest, Status::Ran)
+        known(output, manifest, Status::Ran)
     }
 
     async fn complete(

@@ -161,6 +161,21 @@ fn pair(flag: &str, text: &str) -> Result<(String, String), CliError> {
 }
 
 impl Arguments {
+    /// What the lock of the steps' network is called after: the first name without its registry and tag, or the
+    /// context's folder.
+    fn lock_name(&self, context: &Path) -> String {
+        if let Some(tag) = self.tag.first() {
+            let last = tag.rsplit('/').next().unwrap_or(tag);
+            return last.split([':', '@']).next().unwrap_or(last).to_owned();
+        }
+        let folder = context.canonicalize().ok();
+        let name = folder.as_deref().and_then(Path::file_name);
+        name.map_or_else(
+            || "build".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        )
+    }
+
     fn build(&self, start: &Path) -> Result<Build, CliError> {
         let context = start.join(&self.context);
         if !context.is_dir() {
@@ -193,6 +208,7 @@ impl Arguments {
             Ok((name, start.join(path)))
         });
         Ok(Build {
+            lock: self.lock_name(&context),
             context,
             file,
             text,

@@ -26,30 +26,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 impl Http {
     /// A client that trusts and connects as `options` says, and looks at nothing else.
     pub fn new(options: &HttpOptions) -> Result<Self, HttpError> {
-        let setup = |error: reqwest::Error| HttpError::Setup(error.to_string());
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(options)?)
-            .user_agent(concat!("tbuild/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(options.connect_timeout)
-            .read_timeout(options.read_timeout)
-            .no_proxy();
-        let proxies = &options.proxies;
-        let direct = proxies
-            .no_proxy
-            .as_deref()
-            .and_then(reqwest::NoProxy::from_string);
-        if let Some(url) = &proxies.http {
-            builder = builder.proxy(
-                reqwest::Proxy::http(url)
-                    .map_err(setup)?
-                    .no_proxy(direct.clone()),
-            );
-        }
-        if let Some(url) = &proxies.https {
-            builder = builder.proxy(reqwest::Proxy::https(url).map_err(setup)?.no_proxy(direct));
-        }
+        let builder = builder(options)?.user_agent(concat!("tbuild/", env!("CARGO_PKG_VERSION")));
         Ok(Self {
-            client: builder.build().map_err(setup)?,
+            client: builder
+                .build()
+                .map_err(|error| HttpError::Setup(error.to_string()))?,
             retries: options.retries,
             backoff: options.backoff,
             slots: Arc::new(Semaphore::new(options.parallel.max(1))),
@@ -158,6 +139,41 @@ impl Http {
             }
         }
     }
+}
+
+/// A client for requests that are passed on as they are: it says nothing of itself, follows no redirect, tries nothing
+/// again and leaves compressed what is. It trusts and connects as `options` says.
+pub fn relay(options: &HttpOptions) -> Result<reqwest::Client, HttpError> {
+    builder(options)?
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .build()
+        .map_err(|error| HttpError::Setup(error.to_string()))
+}
+
+fn builder(options: &HttpOptions) -> Result<reqwest::ClientBuilder, HttpError> {
+    let setup = |error: reqwest::Error| HttpError::Setup(error.to_string());
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls(options)?)
+        .connect_timeout(options.connect_timeout)
+        .read_timeout(options.read_timeout)
+        .no_proxy();
+    let proxies = &options.proxies;
+    let direct = proxies
+        .no_proxy
+        .as_deref()
+        .and_then(reqwest::NoProxy::from_string);
+    if let Some(url) = &proxies.http {
+        builder = builder.proxy(
+            reqwest::Proxy::http(url)
+                .map_err(setup)?
+                .no_proxy(direct.clone()),
+        );
+    }
+    if let Some(url) = &proxies.https {
+        builder = builder.proxy(reqwest::Proxy::https(url).map_err(setup)?.no_proxy(direct));
+    }
+    Ok(builder)
 }
 
 /// TLS over ring with the given trust, or the platform's.

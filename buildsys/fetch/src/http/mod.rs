@@ -6,7 +6,7 @@ mod download;
 mod error;
 mod options;
 
-pub use client::Http;
+pub use client::{Http, relay};
 pub use conditional::{Fresh, Validators};
 pub use download::{Download, Downloaded, Progress, Quiet};
 pub use error::{HttpError, redact};

@@ -1,0 +1,49 @@
+//! The lockfile of an image's steps.
+
+use std::path::PathBuf;
+
+use tbuild_lock::{Kind, NetworkLock, RequestLock, file_name};
+use tbuild_netlock::Entry;
+use tbuild_realise::OpError;
+use tbuild_store::Store as _;
+
+use super::Recorded;
+use crate::World;
+
+fn path(world: &World, node: &str) -> PathBuf {
+    let folder = world.project.join("lockfiles");
+    folder.join(file_name(Kind::Network, node))
+}
+
+/// The lock of a node; an empty one where there is none.
+pub(super) fn read(world: &World, node: &str) -> Result<NetworkLock, OpError> {
+    let path = path(world, node);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(NetworkLock::new(node));
+        }
+        Err(error) => {
+            return Err(OpError::usage(format!(
+                "cannot read {}: {error}",
+                path.display()
+            )));
+        }
+    };
+    NetworkLock::parse(&path.display().to_string(), &text).map_err(|error| OpError::Lock {
+        message: error.to_string(),
+        hints: Vec::new(),
+    })
+}
+
+/// Writes what a step asked for into the lock of its node. Steps of one image may end at the same time.
+pub(super) fn put(world: &World, of: &Recorded, entries: &[Entry]) -> Result<(), OpError> {
+    let _guard = world.store.lock(&format!("network-{}", of.node))?;
+    let mut lock = read(world, &of.node)?;
+    let before = lock.clone();
+    lock.put(of.step.clone(), entries.iter().map(RequestLock::from));
+    if lock == before {
+        return Ok(());
+    }
+    crate::base::write(&path(world, &of.node), &lock.to_text())
+}

@@ -1,0 +1,215 @@
+//! The recorded network of a step: it asks the gateway, which asks origins, or answers from the lock.
+
+mod authority;
+mod lockfile;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use tbuild_digest::Sha256;
+use tbuild_exec::{Network, Serve};
+use tbuild_lock::StepLock;
+use tbuild_netlock::{
+    Authority, Entry, Gateway, Journal, Limits, Mode, NAME_SERVER, Outlet, Places, Upstream,
+};
+use tbuild_realise::OpError;
+use tbuild_store::Store;
+
+use crate::World;
+
+/// How long after a step's end an origin may still send what the step did not want to hear to its end.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// What recorded steps of one run of tbuild share.
+#[derive(Default)]
+pub(crate) struct Recordings {
+    authority: OnceLock<Arc<Authority>>,
+    /// What was recorded in this run, by the lock's node.
+    fresh: Mutex<BTreeMap<String, Vec<Entry>>>,
+}
+
+/// Which step of which lock.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    /// What the lock is called after.
+    pub node: Arc<str>,
+    /// The step in it.
+    pub step: StepLock,
+}
+
+/// The /etc/resolv.conf of a recorded step.
+pub(crate) fn resolv_conf() -> Vec<u8> {
+    format!("nameserver {NAME_SERVER}\n").into_bytes()
+}
+
+/// What a step may ask.
+#[derive(Debug, Clone)]
+pub(crate) enum Traffic {
+    /// What is locked, and nothing else.
+    Locked(Vec<Entry>),
+    /// Anything: it is to be locked.
+    Open,
+}
+
+impl Recorded {
+    /// The step with a text in a stage, the `number`th one of that text there.
+    pub(crate) fn new(node: &Arc<str>, stage: &str, text: &str, number: usize) -> Self {
+        const LONGEST: usize = 120;
+        let id = Sha256::of(format!("{stage}\n{number}\n{text}").as_bytes()).hex();
+        let mut shown: String = text.chars().take(LONGEST).collect();
+        if shown.len() < text.len() {
+            shown.push('…');
+        }
+        Self {
+            node: Arc::clone(node),
+            step: StepLock {
+                id: id[..12].to_owned(),
+                text: shown,
+            },
+        }
+    }
+
+    /// What the step may ask: what is locked of it, or all that it wants where nothing is and a lock may be written.
+    pub(crate) fn traffic(&self, world: &World) -> Result<Traffic, OpError> {
+        if !world.steps.relock {
+            let lock = lockfile::read(world, &self.node)?;
+            if let Some(requests) = lock.of_step(&self.step.id) {
+                let entries = requests.into_iter().map(Entry::from).collect();
+                return Ok(Traffic::Locked(entries));
+            }
+        }
+        let refused = |why: &str| OpError::Lock {
+            message: format!(
+                "what {} asks of the network is not locked, and {why}",
+                self.step.text
+            ),
+            hints: Vec::new(),
+        };
+        if world.frozen {
+            return Err(refused("--frozen refuses to lock it").hint("build it once without"));
+        }
+        if world.offline {
+            return Err(refused("--offline refuses to record it").hint("build it once without"));
+        }
+        Ok(Traffic::Open)
+    }
+
+    /// Writes down what the step asked for.
+    pub(crate) fn lock(&self, world: &World, entries: &[Entry]) -> Result<(), OpError> {
+        lockfile::put(world, self, entries)?;
+        if let Ok(mut fresh) = world.recordings.fresh.lock() {
+            let known = fresh.entry(self.node.to_string()).or_default();
+            known.extend(entries.iter().cloned());
+        }
+        Ok(())
+    }
+
+    /// What is known besides when the step is recorded: what other steps of the image got, so that all of them see one
+    /// state of every origin. Nothing of before where all is to be recorded again.
+    fn known(&self, world: &World) -> Result<Vec<Entry>, OpError> {
+        if world.steps.relock {
+            let fresh = world.recordings.fresh.lock().ok();
+            let known = fresh.and_then(|fresh| fresh.get(&*self.node).cloned());
+            return Ok(known.unwrap_or_default());
+        }
+        let lock = lockfile::read(world, &self.node)?;
+        Ok(lock.requests.iter().map(Entry::from).collect())
+    }
+}
+
+/// The network of one run of a step.
+pub(crate) struct Session {
+    outlet: Arc<Outlet>,
+    authority: Arc<Authority>,
+    journal: Arc<Journal>,
+    mode: Mode,
+}
+
+impl Session {
+    /// Begins it; on a thread of tbuild's runtime that may block.
+    pub(crate) fn start(
+        world: &World,
+        recorded: &Recorded,
+        traffic: &Traffic,
+    ) -> Result<Self, OpError> {
+        let (mode, entries) = match traffic {
+            Traffic::Locked(entries) => (Mode::Replay, entries.clone()),
+            Traffic::Open => (Mode::Extend, recorded.known(world)?),
+        };
+        let client = tbuild_fetch::relay(&world.machine.http)
+            .map_err(|error| OpError::unreachable(&error))?;
+        let journal = Arc::new(Journal::of(entries));
+        let origins = &world.machine.origins;
+        let places = origins.names().flat_map(|name| {
+            let urls = origins.urls(name).unwrap_or_default();
+            urls.iter().map(|url| (name.to_owned(), url.clone()))
+        });
+        let upstream = Upstream {
+            client,
+            limits: Limits::default(),
+            refill: !world.offline,
+        };
+        let authority = authority::of(world)?;
+        let gateway = Gateway::new(
+            mode,
+            Arc::clone(&world.store) as Arc<dyn Store>,
+            Arc::clone(&authority),
+            Arc::clone(&journal),
+            Places::new(places),
+            upstream,
+        );
+        let runtime = tokio::runtime::Handle::current();
+        Ok(Self {
+            outlet: Arc::new(Outlet::new(gateway, runtime, &[])),
+            authority,
+            journal,
+            mode,
+        })
+    }
+
+    /// What the executor is to give the step.
+    pub(crate) fn network(&self) -> Network {
+        Network::Served(Arc::clone(&self.outlet) as Arc<dyn Serve>)
+    }
+
+    /// What the step trusts (PEM), besides what the machine does.
+    pub(crate) fn trust(&self, machine: Option<&[u8]>) -> Vec<u8> {
+        tbuild_netlock::bundle(machine.unwrap_or_default(), self.authority.certificate())
+    }
+
+    /// What the step asked for, once it has ended well and all of it has come.
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>, OpError> {
+        if self.outlet.settle(PATIENCE) {
+            return Ok(self.journal.entries());
+        }
+        Err(OpError::failed_text(
+            "an origin goes on sending what the step asked for and did not wait for",
+        ))
+    }
+
+    /// A step's failure with what may have caused it: what it asked for and did not get.
+    pub(crate) fn explain(&self, error: OpError) -> OpError {
+        let misses = self.journal.misses();
+        let error = match (&self.mode, misses.first()) {
+            (Mode::Replay, Some(miss)) => OpError::Lock {
+                message: format!("{error}; {miss}"),
+                hints: error.hints().to_vec(),
+            }
+            .hint("--relock records what steps ask for again"),
+            _ => error,
+        };
+        let mut failures = self.journal.failures();
+        failures.dedup();
+        failures.into_iter().take(3).fold(error, OpError::hint)
+    }
+
+    /// What went wrong that the step did not mind.
+    pub(crate) fn misses(&self) -> Vec<String> {
+        self.journal
+            .misses()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+}
