@@ -146,8 +146,8 @@ impl Gateway {
             Ok(tls) => tls,
             Err(error) => {
                 self.journal.fail(format!(
-                    "{name}: the step's program broke off the TLS handshake, as one that trusts no certificate of \
-                     tbuild's does ({error})"
+                    "no TLS with the step's program, which asks for {name}: {error}; one that trusts certificates of \
+                     its own alone cannot be recorded, and needs RUN --network=host"
                 ));
                 return Err(error);
             }

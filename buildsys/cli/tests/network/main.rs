@@ -1,0 +1,191 @@
+//! RUN with a recorded network: recorded from an origin, replayed without any network. Runs as root.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests drive programs and read what they leave"
+)]
+
+mod place;
+
+use place::Place;
+
+const FETCH: &str = "RUN sh -e /fetch";
+
+/// Names, redirections, queries, POST, TLS; nothing says to the step that its network is no other's.
+#[test]
+fn what_is_recorded_builds_without_any_network() {
+    let mut place = Place::new();
+    let script = "site=http://origin.example.com/base\nwget -qO /moved $site/moved\nwget -qO /query \"$site/x?a=1&token=secret-of-mine\"\n\
+                  wget -qO /posted --post-data sent $site/post\ncurl -sSfo /tls https://origin.example.com/base/tls\n\
+                  wget -qO /none $site/../none || echo none > /none\nwget -qO /again $site/moved";
+    place.install("/usr/bin/curl").write("fetch", script);
+    place.dockerfile(&format!(
+        "COPY root /\nCOPY fetch /fetch\n{FETCH}\nRUN cat /moved /query /posted /tls /none > /all; cat /all"
+    ));
+    let recorded = place.builds(&[]);
+    for line in [
+        "content of /base/file",
+        "got sent",
+        "content of /base/tls",
+        "none",
+    ] {
+        assert!(recorded.said.contains(line), "{line}: {}", recorded.said);
+    }
+    let asked = place.asked();
+    let once = asked
+        .iter()
+        .filter(|line| *line == "GET /base/moved")
+        .count();
+    assert_eq!(once, 1, "a question is asked once: {asked:?}");
+    let lock = place.lock();
+    for line in [
+        "origin = \"own\"",
+        "path = \"moved\"",
+        "headers = [\"location: <own>/file?token\"]",
+        "path = \"x?a=1&token\"",
+        "method = \"POST\"",
+        "origin = \"https://origin.example.com\"",
+        "status = 404",
+    ] {
+        assert!(lock.contains(line), "{line}: {lock}");
+    }
+    assert!(
+        !lock.contains("http://origin"),
+        "the lock names a mirror: {lock}"
+    );
+
+    // The run that recorded is found by what it has recorded.
+    place.stop();
+    let again = place.builds(&["--frozen"]);
+    assert_eq!(again.id, recorded.id);
+    assert!(again.said.contains(" 0 run,"), "{}", again.said);
+    let replayed = place.builds(&["--offline", "--no-cache"]);
+    assert_eq!(replayed.id, recorded.id, "{}", replayed.said);
+    assert!(!replayed.said.contains("not recorded"), "{}", replayed.said);
+    assert_eq!((place.asked(), place.lock()), (vec![], lock));
+}
+
+/// What is not locked is an error that says which request, what is most like it, and what to do.
+#[test]
+fn a_miss_is_named() {
+    let mut place = Place::new();
+    place.dockerfile(&format!("COPY fetch /fetch\n{FETCH}"));
+    place.write(
+        "fetch",
+        "wget -qO /got http://origin.example.com/base/pool/one_1.0.deb",
+    );
+    let refused = place.build(&["--frozen"]);
+    assert_eq!(refused.code, 4, "{}", refused.said);
+    assert!(
+        refused.said.contains("--frozen refuses to lock it"),
+        "{}",
+        refused.said
+    );
+    let refused = place.build(&["--offline"]);
+    assert_eq!(refused.code, 4, "{}", refused.said);
+    assert_eq!(place.asked(), Vec::<String>::new());
+
+    place.builds(&[]);
+    place.asked();
+    place.write(
+        "fetch",
+        "wget -qO /got http://origin.example.com/base/pool/one_1.1.deb",
+    );
+    let missed = place.build(&[]);
+    assert_eq!(missed.code, 4, "{}", missed.said);
+    for part in [
+        "GET own/pool/one_1.1.deb is not recorded; the nearest is own/pool/one_1.0.deb",
+        "--relock",
+    ] {
+        assert!(missed.said.contains(part), "{}", missed.said);
+    }
+    assert_eq!(
+        place.asked(),
+        Vec::<String>::new(),
+        "a locked step asks nobody"
+    );
+}
+
+/// Recording again changes what has changed, and steps of one image see one state of an origin.
+#[test]
+fn relocking_changes_what_changed() {
+    let mut place = Place::new();
+    let get = |name: &str| format!("wget -qO - http://origin.example.com/base/{name} >> /got");
+    place.dockerfile(&format!(
+        "RUN {}\nRUN {}; {}",
+        get("count"),
+        get("count"),
+        get("file")
+    ));
+    let first = place.builds(&[]);
+    assert_eq!(place.asked(), ["GET /base/count", "GET /base/file"]);
+    let lock = place.lock();
+    let second = place.builds(&["--relock"]);
+    assert_ne!(first.id, second.id);
+    assert_eq!(place.asked(), ["GET /base/count", "GET /base/file"]);
+    let relocked = place.lock();
+    let changed = |(before, now): &(&str, &str)| before != now;
+    let changes: Vec<_> = lock.lines().zip(relocked.lines()).filter(changed).collect();
+    assert_eq!(
+        changes.len(),
+        1,
+        "the digest of the count alone: {changes:?}"
+    );
+    assert!(changes[0].0.starts_with("sha256 = "), "{changes:?}");
+    // An origin that starts over gives the first lock, and that the first image without running anything.
+    place.restart();
+    let third = place.builds(&["--relock"]);
+    assert_eq!((third.id, place.lock()), (first.id, lock));
+}
+
+/// Bytes that the store has lost are asked for again, and are refused if they are others.
+#[test]
+fn lost_bytes_are_had_again_by_their_digest() {
+    let mut place = Place::new();
+    place.dockerfile("RUN wget -qO /got http://origin.example.com/base/count");
+    let first = place.builds(&[]);
+    let lose = |place: &Place| {
+        let lock = place.lock();
+        let digest = lock.split("sha256 = \"").nth(1).expect("a digest");
+        let blob = place.path("store/blobs/sha256").join(&digest[..64]);
+        std::fs::remove_file(blob).expect("there");
+    };
+    lose(&place);
+    place.restart();
+    let again = place.builds(&["--no-cache"]);
+    assert_eq!(again.id, first.id);
+    lose(&place);
+    let refused = place.build(&["--no-cache"]);
+    assert_ne!(refused.code, 0);
+    assert!(
+        refused.said.contains("its origin serves others now"),
+        "{}",
+        refused.said
+    );
+    place.stop();
+    let refused = place.build(&["--no-cache", "--offline"]);
+    assert!(
+        refused.said.contains("no origin may be asked"),
+        "{}",
+        refused.said
+    );
+}
+
+/// A step reaches what its lock's gateway serves and nothing else: not the machine, not other ports.
+#[test]
+fn nothing_else_is_reached() {
+    let mut place = Place::new();
+    let lines = "RUN wget -T 5 -qO /x http://192.0.2.1/base/file || echo no-address\n\
+                 RUN wget -T 5 -qO /x http://origin.example.com:8080/ || echo no-port\n\
+                 RUN wget -T 5 -qO /x http://localhost/ || echo no-machine";
+    place.dockerfile(lines);
+    let built = place.builds(&[]);
+    for part in ["no-address", "no-port", "no-machine"] {
+        assert!(
+            built.said.contains(&format!("| {part}\n")),
+            "{part}: {}",
+            built.said
+        );
+    }
+    assert_eq!(place.asked(), Vec::<String>::new());
+}
