@@ -391,7 +391,7 @@ pub(crate) fn run_staged(world: &World, cx: &Context, run: &Run) -> Result<Ran, 
         cx.notice("recording what it asks of the network: that is not locked yet");
     }
     let held = run.asked.hold(world, &cx.cancel)?;
-    let lower = world.snapshots(&run.parent.layers)?;
+    let mut lower = world.snapshots(&run.parent.layers)?;
     let Prepared {
         mut env,
         account,
@@ -401,6 +401,17 @@ pub(crate) fn run_staged(world: &World, cx: &Context, run: &Run) -> Result<Ran, 
     mounts.extend(held.mounts.iter().cloned());
     let staging = world.store.stage()?;
     let layers = &run.parent.layers;
+    let trust = match &session {
+        // Beside what the step writes, and gone with it.
+        Some(session) => {
+            let folder = staging.work().with_file_name("trust");
+            session.trusted(world, layers, folder)?
+        }
+        None => None,
+    };
+    if let Some(trust) = &trust {
+        lower.insert(0, trust.folder().to_owned());
+    }
     crate::cwd::ensure(world, layers, &run.cwd, &mounts, staging.upper())?;
     let action = Action {
         lower,
@@ -434,6 +445,9 @@ pub(crate) fn run_staged(world: &World, cx: &Context, run: &Run) -> Result<Ran, 
     redactor.finish(&mut pass);
     match ended {
         Ok(exit) if exit.success() => {
+            if let Some(trust) = &trust {
+                trust.take_out(staging.upper())?;
+            }
             let requests = match (&session, traffic) {
                 (Some(session), Some((_, Traffic::Open))) => Some(session.entries()?),
                 (Some(session), _) => {

@@ -344,3 +344,78 @@ async fn remembers_what_it_was_before() {
         [r#"text changed: "a" -> "b""#]
     );
 }
+
+/// An op that learns by running what decides its output, and is told of it from then on.
+struct Learns {
+    known: Option<&'static str>,
+    runs: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Op for Learns {
+    fn title(&self) -> String {
+        "learn".to_owned()
+    }
+
+    async fn prepare(&self, _: &Context, _: &[Output]) -> Result<Prepared, OpError> {
+        let manifest = KeyManifest::new("learns/1");
+        Ok(Prepared::Action(Work {
+            manifest: match self.known {
+                Some(known) => manifest.text("known", known),
+                None => manifest,
+            },
+            impure: vec!["network".to_owned()],
+            force: self.known.is_none(),
+            state: Box::new(()),
+        }))
+    }
+
+    async fn run(
+        &self,
+        _: &Context,
+        _: &[Output],
+        _: Box<dyn Any + Send + Sync>,
+    ) -> Result<serde_json::Value, OpError> {
+        self.runs.fetch_add(1, Ordering::SeqCst);
+        Ok(json!("found"))
+    }
+
+    fn settled(&self, manifest: &KeyManifest, result: &serde_json::Value) -> Option<KeyManifest> {
+        let found = result.as_str()?;
+        let is_new = self.known.is_none();
+        is_new.then(|| manifest.clone().text("known", found))
+    }
+
+    async fn complete(
+        &self,
+        _: &Context,
+        _: &[Output],
+        result: &serde_json::Value,
+    ) -> Result<Option<Output>, OpError> {
+        Ok(result.as_str().map(|text| Output::new(text.to_owned())))
+    }
+}
+
+#[tokio::test]
+async fn what_a_run_has_found_out_is_known_by_it() {
+    let world = World::new();
+    let graph = |known| {
+        let mut graph: Graph<Box<dyn Op>> = Graph::new();
+        let runs = Arc::clone(&world.runs);
+        let op = Box::new(Learns { known, runs });
+        let node = graph.add(NodeKind::Step, "a", vec![], op).expect("one");
+        (graph, node)
+    };
+    let ran = async |known| {
+        let (graph, node) = graph(known);
+        let outcome = world.realise(graph, &[node], PLAIN).await;
+        assert!(outcome.outputs.contains_key(&node));
+        world.ran()
+    };
+    assert_eq!(ran(None).await, 1);
+    assert_eq!(ran(Some("found")).await, 0);
+    assert_eq!(ran(Some("other")).await, 1);
+    let key = KeyManifest::new("learns/1").text("known", "found").key();
+    let record = read_record(world.store.as_ref(), &key).expect("read");
+    assert_eq!(record.expect("kept").impure, Vec::<String>::new());
+}

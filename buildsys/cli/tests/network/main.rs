@@ -189,3 +189,32 @@ fn nothing_else_is_reached() {
     }
     assert_eq!(place.asked(), Vec::<String>::new());
 }
+
+/// Programs that read their distribution's bundle and no variable trust the gateway, and what they make of the bundle
+/// holds no authority of it.
+#[test]
+fn the_bundle_of_the_image_is_trusted_and_kept() {
+    let mut place = Place::new();
+    let bundle = "etc/ssl/certs/ca-certificates.crt";
+    place.install("/usr/bin/curl");
+    let own = std::fs::read(place.path("certificate.pem")).expect("read");
+    let folder = place.path("context/root/etc/ssl/certs");
+    std::fs::create_dir_all(folder).expect("made");
+    std::fs::write(place.path("context/root").join(bundle), &own).expect("written");
+    let script = "unset CURL_CA_BUNDLE SSL_CERT_FILE\ncurl -sSf https://origin.example.com/base/tls\n\
+                  chmod 600 /etc/ssl/certs/ca-certificates.crt\ntouch /etc/ssl/certs/more";
+    place.write("fetch", script);
+    place.dockerfile(&format!("COPY root /\nCOPY fetch /fetch\n{FETCH}"));
+    let spec = format!("type=local,dest={}", place.path("out").display());
+    let built = place.builds(&["-o", &spec]);
+    assert!(
+        built.said.contains("content of /base/tls"),
+        "{}",
+        built.said
+    );
+    assert_eq!(std::fs::read(&out).expect("read"), own);
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&out.metadata().expect("there").permissions());
+    assert_eq!(mode & 0o7777, 0o600);
+    assert!(place.path("out/etc/ssl/certs/more").exists());
+}

@@ -2,8 +2,10 @@
 
 mod authority;
 mod lockfile;
+mod trust;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -16,7 +18,8 @@ use tbuild_netlock::{
 use tbuild_realise::OpError;
 use tbuild_store::Store;
 
-use crate::World;
+pub(crate) use self::trust::Trust;
+use crate::{LayerRef, World};
 
 /// How long after a step's end an origin may still send what the step did not want to hear to its end.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -176,6 +179,16 @@ impl Session {
     /// What the step trusts (PEM), besides what the machine does.
     pub(crate) fn trust(&self, machine: Option<&[u8]>) -> Vec<u8> {
         tbuild_netlock::bundle(machine.unwrap_or_default(), self.authority.certificate())
+    }
+
+    /// The layer that the step runs over besides the image's, made in `folder`.
+    pub(crate) fn trusted(
+        &self,
+        world: &World,
+        layers: &[LayerRef],
+        folder: PathBuf,
+    ) -> Result<Option<Trust>, OpError> {
+        Trust::over(world, layers, folder, self.authority.certificate())
     }
 
     /// What the step asked for, once it has ended well and all of it has come.
