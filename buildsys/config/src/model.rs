@@ -164,6 +164,8 @@ pub struct Image {
     pub labels: BTreeMap<String, String>,
     /// Platforms; the host's if empty.
     pub platforms: Vec<Platform>,
+    /// What network a RUN has that asks for none; the host's if nothing is said.
+    pub network: Option<Network>,
     /// Name in the registry.
     pub repository: String,
     /// Tags in the registry.
@@ -202,7 +204,7 @@ impl Run {
     }
 }
 
-/// What network an artifact's command has.
+/// What network the RUNs of an image or an artifact's command have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Network {
     /// None.
@@ -210,6 +212,8 @@ pub enum Network {
     None,
     /// The host's.
     Host,
+    /// A recorded one: what is asked is locked, and answered from the lock.
+    Recorded,
 }
 
 /// `[artifact.X]`

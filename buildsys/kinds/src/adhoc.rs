@@ -11,7 +11,7 @@ use tbuild_realise::OpError;
 use crate::filter::Filter;
 use crate::recipe::{Names, Nodes, Recipe, Show, Wanted, defect, ignore_files, ignored};
 use crate::source::Folder;
-use crate::{World, pipeline, platforms};
+use crate::{StepNetwork, World, pipeline, platforms};
 
 /// One build.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +90,7 @@ fn recipe(names: &BuildNames<'_, '_>) -> Recipe {
         },
         platform: platform.unwrap_or_else(|| names.fallback.platform()),
         labels: build.labels.clone(),
+        network: StepNetwork::Host,
         no_cache: build.no_cache,
         allow_insecure: names.world.steps.insecure,
     }

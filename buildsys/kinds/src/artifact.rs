@@ -15,10 +15,11 @@ use tbuild_store::Store as _;
 use tbuild_tree::{Rootfs, Tree, TreePath};
 
 use crate::content::{contents_at, store_layer};
-use crate::run::{Run, run_staged};
+use crate::network::Recorded;
+use crate::run::{Run, locked, run_staged};
 use crate::value::input;
 use crate::world::blocking;
-use crate::{ImageValue, LayerRef, Place, TreeValue, World, listing};
+use crate::{ImageValue, LayerRef, Place, StepNetwork, TreeValue, World, listing};
 
 /// Where an artifact's inputs are mounted, by name.
 const INPUTS: &str = "/inputs";
@@ -36,8 +37,10 @@ pub(crate) struct Artifact {
     pub env: BTreeMap<String, String>,
     /// Paths below the output folder that must be there afterwards.
     pub outputs: Vec<String>,
-    /// Whether it sees the host's network.
-    pub network: bool,
+    /// What network it sees.
+    pub network: StepNetwork,
+    /// What it is in its lock, where that is a recorded one.
+    pub recorded: Recorded,
 }
 
 /// What an artifact records.
@@ -45,6 +48,9 @@ pub(crate) struct Artifact {
 struct Made {
     layer: LayerRef,
     digest: TreeDigest,
+    /// What it asked of the network and is locked since: lines for [`locked`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    requests: Option<Vec<String>>,
 }
 
 struct State {
@@ -64,9 +70,12 @@ impl Artifact {
             None,
         )?
         .with_env(&self.env);
-        if !self.network {
-            run = run.offline();
-        }
+        run = if self.network == StepNetwork::Recorded {
+            let traffic = self.recorded.traffic(&self.world)?;
+            run.recorded(self.recorded.clone(), traffic)
+        } else {
+            run.with_network(self.network)
+        };
         let mut manifest = run.manifest();
         "artifact/1".clone_into(&mut manifest.schema);
         let mut trees = Vec::new();
@@ -76,10 +85,8 @@ impl Artifact {
             manifest = manifest.files(format!("input {name}"), tree.digest);
             trees.push((name.clone(), tree));
         }
-        Ok((
-            manifest.list("outputs", &self.outputs),
-            State { run, trees },
-        ))
+        let manifest = run.sealed(manifest.list("outputs", &self.outputs));
+        Ok((manifest, State { run, trees }))
     }
 }
 
@@ -126,7 +133,8 @@ fn make(world: &World, cx: &Context, state: State, outputs: &[String]) -> Result
         read_only: false,
     });
     // What it wrote elsewhere goes with the staging folder.
-    drop(run_staged(world, cx, &state.run.with_mounts(mounts))?);
+    let run = state.run.with_mounts(mounts);
+    let requests = run_staged(world, cx, &run)?.requests;
     rustix::fs::chmod(result.upper(), rustix::fs::Mode::from_raw_mode(0o755))
         .map_err(|error| OpError::internal(&error))?;
     let captured = tbuild_sandbox::capture(result.upper(), &Rootfs::default())
@@ -154,7 +162,12 @@ fn make(world: &World, cx: &Context, state: State, outputs: &[String]) -> Result
     // The folder itself is no snapshot of that layer: its owners are those of whoever ran the command.
     let contents = UpperContent::new(result.upper()).map_err(|error| OpError::internal(&error))?;
     let layer = store_layer(world, &tree, contents)?;
-    Ok(Made { layer, digest })
+    let requests = run.lock(world, requests)?;
+    Ok(Made {
+        layer,
+        digest,
+        requests,
+    })
 }
 
 /// The tree without its root entry, with every owner root: who ran the command is nobody's business.
@@ -177,15 +190,10 @@ impl Op for Artifact {
 
     async fn prepare(&self, _: &Context, inputs: &[Output]) -> Result<Prepared, OpError> {
         let (manifest, state) = tokio::task::block_in_place(|| self.key(inputs))?;
-        let impure = if self.network {
-            vec!["network".to_owned()]
-        } else {
-            Vec::new()
-        };
         Ok(Prepared::Action(Work {
             manifest,
-            impure,
-            force: false,
+            impure: state.run.impure(),
+            force: state.run.is_to_be_locked(),
             state: Box::new(state),
         }))
     }
@@ -202,6 +210,11 @@ impl Op for Artifact {
         let (world, cx, outputs) = (Arc::clone(&self.world), cx.clone(), self.outputs.clone());
         let made = blocking(move || make(&world, &cx, *state, &outputs)).await?;
         serde_json::to_value(made).map_err(|error| OpError::internal(&error))
+    }
+
+    fn settled(&self, manifest: &KeyManifest, result: &serde_json::Value) -> Option<KeyManifest> {
+        let requests = Made::deserialize(result).ok()?.requests?;
+        Some(locked(manifest.clone(), requests))
     }
 
     async fn complete(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tbuild_config::{Config, Kind, Network, NodeRef, Source, SourceOrigin, TreeInput, TreeRef};
+use tbuild_config::{Config, Kind, NodeRef, Source, SourceOrigin, TreeInput, TreeRef};
 use tbuild_dockerfile::Platform;
 use tbuild_graph::{NodeId, NodeKind};
 use tbuild_oci::{ImageConfig, Reference};
@@ -14,9 +14,11 @@ use tbuild_registry::RegistryClient;
 use crate::World;
 use crate::artifact::Artifact;
 use crate::filter::Filter;
+use crate::network::Recorded;
 use crate::pipeline_base::FOR;
 use crate::recipe::{Nodes, Show, defect};
 use crate::relocate::Reading;
+use crate::settings::step_network;
 use crate::source::{Folder, Part};
 use crate::target::Target;
 
@@ -246,7 +248,13 @@ impl<'a> Pipeline<'a> {
                 .iter()
                 .map(|output| output.value.clone())
                 .collect(),
-            network: artifact.network == Network::Host,
+            network: step_network(artifact.network),
+            recorded: Recorded::new(
+                &format!("artifact:{name}").into(),
+                "",
+                &artifact.run.argv().join(" "),
+                0,
+            ),
         };
         graph
             .add(

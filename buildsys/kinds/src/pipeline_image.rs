@@ -11,9 +11,10 @@ use tbuild_realise::OpError;
 
 use crate::filter::Filter;
 use crate::pipeline::Pipeline;
-use crate::platforms;
 use crate::recipe::{Names, Nodes, Recipe, Wanted, ignore_files, ignored};
 use crate::relocate::Reading;
+use crate::settings::step_network;
+use crate::{StepNetwork, platforms};
 
 impl<'a> Pipeline<'a> {
     /// An image, or the list of its images.
@@ -104,6 +105,7 @@ impl<'a> Pipeline<'a> {
             platform: all.first().cloned().unwrap_or_default(),
             wanted,
             labels: Vec::new(),
+            network: image.network.map_or(StepNetwork::Host, step_network),
             no_cache: false,
             allow_insecure: self.world.steps.insecure,
         };

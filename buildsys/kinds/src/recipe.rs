@@ -11,7 +11,6 @@ use tbuild_dockerfile::{
 use tbuild_graph::{Graph, GraphError, NodeId, NodeKind};
 use tbuild_realise::{Op, OpError};
 
-use crate::World;
 use crate::base::Scratch;
 use crate::image::Image;
 use crate::network::Recorded;
@@ -21,6 +20,7 @@ use crate::platforms::{Shared, fingerprint, name_for, set_platform};
 use crate::small::{IGNORE, read_inside};
 use crate::stage::StageStart;
 use crate::step::{Mounted, Step};
+use crate::{StepNetwork, World};
 
 /// The graph under construction.
 pub type Nodes = Graph<Box<dyn Op>>;
@@ -54,6 +54,8 @@ pub(crate) struct Recipe {
     /// How that came about.
     pub wanted: Wanted,
     pub labels: Vec<(String, String)>,
+    /// The network of a RUN that asks for none, where the build itself says nothing of it.
+    pub network: StepNetwork,
     pub no_cache: bool,
     /// Whether RUN --security=insecure is allowed.
     pub allow_insecure: bool,
@@ -411,6 +413,7 @@ impl Recipe {
             );
             let step = Step {
                 recorded,
+                network: world.steps.network.unwrap_or(self.network),
                 world: Arc::clone(world),
                 instruction: instruction.clone(),
                 from,

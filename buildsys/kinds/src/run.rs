@@ -123,12 +123,6 @@ impl Run {
         self
     }
 
-    /// The same without network.
-    pub(crate) fn offline(mut self) -> Self {
-        self.network = StepNetwork::None;
-        self
-    }
-
     /// The same with another network.
     pub(crate) fn with_network(mut self, network: StepNetwork) -> Self {
         self.network = network;
@@ -168,6 +162,18 @@ impl Run {
         matches!(self.traffic, Some((_, Traffic::Open)))
     }
 
+    /// Locks what it asked of the network, if that was recorded now; that as lines for [`locked`].
+    pub(crate) fn lock(
+        &self,
+        world: &World,
+        requests: Option<Vec<Entry>>,
+    ) -> Result<Option<Vec<String>>, OpError> {
+        if let (Some((recorded, _)), Some(requests)) = (&self.traffic, &requests) {
+            recorded.lock(world, requests)?;
+        }
+        Ok(requests.map(|requests| requests.iter().map(Entry::line).collect()))
+    }
+
     /// What its programs are for, as its image says.
     fn platform(&self) -> Platform {
         let config = &self.parent.config;
@@ -184,7 +190,7 @@ impl Run {
         self
     }
 
-    /// What decides the outcome.
+    /// What decides the outcome, but for what is locked of its network.
     pub(crate) fn manifest(&self) -> KeyManifest {
         let network = match self.network {
             StepNetwork::None => "none",
@@ -215,8 +221,7 @@ impl Run {
         if self.privileged {
             manifest = manifest.text("security", "insecure");
         }
-        let manifest = self
-            .asked
+        self.asked
             .describe(manifest)
             .map("environment", self.env.clone())
             .text("user", &self.user)
@@ -227,7 +232,11 @@ impl Run {
             .list(
                 "layer",
                 self.parent.layers.iter().map(|layer| layer.diff_id),
-            );
+            )
+    }
+
+    /// The whole manifest, given all of it but what is locked of the network: that comes last, as in [`locked`].
+    pub(crate) fn sealed(&self, manifest: KeyManifest) -> KeyManifest {
         match &self.traffic {
             Some((_, Traffic::Locked(entries))) => {
                 locked(manifest, entries.iter().map(Entry::line))
@@ -503,11 +512,7 @@ pub(crate) fn execute(
 ) -> Result<(Option<LayerRef>, Option<Vec<String>>), OpError> {
     let Ran { staging, requests } = run_staged(world, cx, run)?;
     let layer = keep_layer(world, run, staging)?;
-    if let (Some((recorded, _)), Some(requests)) = (&run.traffic, &requests) {
-        recorded.lock(world, requests)?;
-    }
-    let lines = requests.map(|requests| requests.iter().map(Entry::line).collect());
-    Ok((layer, lines))
+    Ok((layer, run.lock(world, requests)?))
 }
 
 fn keep_layer(

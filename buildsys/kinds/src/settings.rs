@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tbuild_config::Network;
 use tbuild_exec::Limits;
 
 /// What a build gives its steps besides what they say themselves.
@@ -37,6 +38,15 @@ pub enum StepNetwork {
     Host,
     /// Loopback with a gateway: what is asked for is locked, and answered from the lock.
     Recorded,
+}
+
+/// What tbuild.toml says of a network.
+pub(crate) fn step_network(network: Network) -> StepNetwork {
+    match network {
+        Network::None => StepNetwork::None,
+        Network::Host => StepNetwork::Host,
+        Network::Recorded => StepNetwork::Recorded,
+    }
 }
 
 /// A secret. It shows itself to nobody.

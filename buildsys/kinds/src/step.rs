@@ -46,6 +46,8 @@ pub(crate) struct Step {
     pub mounted: Vec<Mounted>,
     /// Which step it is in the lock of its image's network.
     pub recorded: Recorded,
+    /// The network of a RUN that asks for none.
+    pub network: StepNetwork,
     /// Run although it was run before.
     pub no_cache: bool,
     /// Shows a finding about the instruction with its place in the Dockerfile.
@@ -213,7 +215,7 @@ impl Step {
                 let network = match command.network {
                     RunNetwork::None => StepNetwork::None,
                     RunNetwork::Host => StepNetwork::Host,
-                    RunNetwork::Default => self.world.steps.network.unwrap_or(StepNetwork::Host),
+                    RunNetwork::Default => self.network,
                 };
                 let run = Run::new(
                     &self.world,
@@ -237,7 +239,7 @@ impl Step {
                 } else {
                     run
                 };
-                let manifest = run.manifest();
+                let manifest = run.sealed(run.manifest());
                 let impure = run.impure();
                 Ok(work(manifest, impure, State::Run(Box::new(run))))
             }

@@ -212,9 +212,37 @@ fn the_bundle_of_the_image_is_trusted_and_kept() {
         "{}",
         built.said
     );
+    let out = place.path("out").join(bundle);
     assert_eq!(std::fs::read(&out).expect("read"), own);
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&out.metadata().expect("there").permissions());
     assert_eq!(mode & 0o7777, 0o600);
     assert!(place.path("out/etc/ssl/certs/more").exists());
+}
+
+/// What tbuild.toml says of an image and of an artifact.
+#[test]
+fn images_and_artifacts_of_a_project_are_recorded() {
+    let mut place = Place::new();
+    place.dockerfile("RUN wget -qO /got http://origin.example.com/base/image");
+    let project = "[project]\nname = \"p\"\n\n[image.app]\ncontext = \"context\"\ndockerfile = \"context/Dockerfile\"\n\
+                   network = \"record\"\n\n[artifact.made]\nimage = \"app\"\nnetwork = \"record\"\noutputs = [\"page\"]\n\
+                   run = \"wget -qO /outputs/page http://origin.example.com/base/artifact\"\n";
+    std::fs::write(place.path("tbuild.toml"), project).expect("written");
+    let recorded = place.run(&["artifact", "made"]);
+    assert_eq!(recorded.code, 0, "{}", recorded.said);
+    assert_eq!(place.asked(), ["GET /base/image", "GET /base/artifact"]);
+    for (lock, path) in [("app", "image"), ("artifact-made", "artifact")] {
+        let file = place.path(&format!("lockfiles/network-{lock}.lock"));
+        let text = std::fs::read_to_string(file).expect("locked");
+        assert!(text.contains(&format!("path = \"{path}\"")), "{text}");
+    }
+    place.stop();
+    let again = place.run(&["--frozen", "--offline", "artifact", "made"]);
+    assert_eq!(again.code, 0, "{}", again.said);
+    assert!(again.said.contains(" 0 run,"), "{}", again.said);
+    std::fs::remove_dir_all(place.path("store/actions")).expect("removed");
+    std::fs::create_dir(place.path("store/actions")).expect("made");
+    let replayed = place.run(&["--frozen", "--offline", "artifact", "made"]);
+    assert_eq!(replayed.code, 0, "{}", replayed.said);
 }

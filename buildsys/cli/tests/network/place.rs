@@ -91,8 +91,14 @@ impl Place {
         self.write("Dockerfile", &format!("{base}{lines}"))
     }
 
-    /// Builds the context with what it asks recorded, in the origin's network or in one with nothing.
+    /// Builds the context with what it asks recorded.
     pub fn build(&mut self, arguments: &[&str]) -> Built {
+        let build = ["build", "--network", "record", "-t", "app:1", "context"];
+        self.run(&[&build, arguments].concat())
+    }
+
+    /// Runs tbuild in the origin's network, or in one with nothing.
+    pub fn run(&mut self, arguments: &[&str]) -> Built {
         let is_there = self.origin.try_wait().expect("looked").is_none();
         let mut command = if is_there {
             let mut command = Command::new("nsenter");
@@ -120,7 +126,6 @@ impl Place {
             .arg("--store")
             .arg(self.path("store"))
             .args(["--color", "never", "--progress", "plain"])
-            .args(["build", "--network", "record", "-t", "app:1", "context"])
             .args(arguments)
             .output()
             .expect("tbuild starts");

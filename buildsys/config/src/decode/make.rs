@@ -126,7 +126,6 @@ pub(super) fn base(_: &str, table: &mut TableReader) -> Option<Base> {
     })
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "one signature for all tables")]
 pub(super) fn image(name: &str, table: &mut TableReader) -> Option<Image> {
     let plain = |strings: Vec<Spanned<String>>| {
         strings
@@ -152,6 +151,7 @@ pub(super) fn image(name: &str, table: &mut TableReader) -> Option<Image> {
         .iter()
         .filter_map(|text| refs::platform(table, text))
         .collect();
+    let network = network(table)?;
     let repository = table
         .string("repository")
         .map_or_else(|| name.to_owned(), |text| text.value);
@@ -168,9 +168,27 @@ pub(super) fn image(name: &str, table: &mut TableReader) -> Option<Image> {
         values,
         labels,
         platforms,
+        network,
         repository,
         tags,
     })
+}
+
+/// The key `network`, if it is there; none where it is wrong.
+#[expect(
+    clippy::option_option,
+    reason = "wrong and not there are told apart, as everywhere in here"
+)]
+fn network(table: &mut TableReader) -> Option<Option<Network>> {
+    const NETWORKS: [(&str, Network); 3] = [
+        ("none", Network::None),
+        ("host", Network::Host),
+        ("record", Network::Recorded),
+    ];
+    match table.string("network") {
+        None => Some(None),
+        Some(text) => one_of(table, "network", &text, &NETWORKS).map(Some),
+    }
 }
 
 pub(super) fn artifact(_: &str, table: &mut TableReader) -> Option<Artifact> {
@@ -186,15 +204,7 @@ pub(super) fn artifact(_: &str, table: &mut TableReader) -> Option<Artifact> {
     if outputs.is_empty() {
         table.missing("outputs");
     }
-    let network = match table.string("network") {
-        None => Some(Network::None),
-        Some(text) => one_of(
-            table,
-            "network",
-            &text,
-            &[("none", Network::None), ("host", Network::Host)],
-        ),
-    };
+    let network = network(table)?;
     let place = table.place.clone();
     Some(Artifact {
         place,
@@ -203,7 +213,7 @@ pub(super) fn artifact(_: &str, table: &mut TableReader) -> Option<Artifact> {
         env,
         run: run?,
         outputs,
-        network: network?,
+        network: network.unwrap_or_default(),
     })
 }
 
