@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tbuild_dockerfile::{parse_duration, parse_size};
 use tbuild_exec::{Limits, Ulimit};
-use tbuild_kinds::{Secret, StepNetwork, StepSettings};
+use tbuild_kinds::{Relock, Secret, StepNetwork, StepSettings};
 
 use crate::error::CliError;
 
@@ -64,7 +64,11 @@ impl StepArguments {
             limits: self.limits()?,
             timeout: self.timeout.as_deref().map(timeout).transpose()?,
             network: self.network.as_deref().map(network).transpose()?.flatten(),
-            relock: self.relock,
+            relock: if self.relock {
+                Relock::All
+            } else {
+                Relock::Nothing
+            },
             ..StepSettings::default()
         };
         for text in &self.secret {

@@ -9,6 +9,7 @@ use tbuild_graph::{NodeId, NodeKind};
 use tbuild_realise::OpError;
 
 use crate::filter::Filter;
+use crate::network::StepsLock;
 use crate::recipe::{Names, Nodes, Recipe, Show, Wanted, defect, ignore_files, ignored};
 use crate::source::Folder;
 use crate::{StepNetwork, World, pipeline, platforms};
@@ -78,7 +79,10 @@ fn recipe(names: &BuildNames<'_, '_>) -> Recipe {
     let platform = build.platforms.first().cloned();
     Recipe {
         name: "build".to_owned(),
-        lock: build.lock.as_str().into(),
+        lock: Arc::new(StepsLock {
+            name: build.lock.clone(),
+            node: None,
+        }),
         file: build.file.display().to_string(),
         text: build.text.clone(),
         target: build.target.clone(),

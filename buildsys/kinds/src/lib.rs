@@ -70,7 +70,7 @@ pub use normalize::normalizer_for;
 pub use recipe::{Nodes, Show};
 pub use relocate::{Reading, Relocation};
 pub use seed::{ELSEWHERE, seed_blobs, seed_record};
-pub use settings::{Secret, StepNetwork, StepSettings};
+pub use settings::{Relock, Secret, StepNetwork, StepSettings};
 pub use small::dockerfile;
 pub use value::{
     ChartValue, FileValue, ImageValue, IndexValue, LayerRef, Place, PushValue, ReleaseValue,

@@ -14,7 +14,7 @@ use tbuild_registry::RegistryClient;
 use crate::World;
 use crate::artifact::Artifact;
 use crate::filter::Filter;
-use crate::network::Recorded;
+use crate::network::{Recorded, StepsLock};
 use crate::pipeline_base::FOR;
 use crate::recipe::{Nodes, Show, defect};
 use crate::relocate::Reading;
@@ -250,7 +250,10 @@ impl<'a> Pipeline<'a> {
                 .collect(),
             network: step_network(artifact.network),
             recorded: Recorded::new(
-                &format!("artifact:{name}").into(),
+                &Arc::new(StepsLock {
+                    name: format!("artifact:{name}"),
+                    node: Some(format!("artifact:{name}")),
+                }),
                 "",
                 &artifact.run.argv().join(" "),
                 0,

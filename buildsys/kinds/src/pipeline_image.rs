@@ -10,6 +10,7 @@ use tbuild_graph::NodeId;
 use tbuild_realise::OpError;
 
 use crate::filter::Filter;
+use crate::network::StepsLock;
 use crate::pipeline::Pipeline;
 use crate::recipe::{Names, Nodes, Recipe, Wanted, ignore_files, ignored};
 use crate::relocate::Reading;
@@ -93,7 +94,10 @@ impl<'a> Pipeline<'a> {
         };
         let recipe = Recipe {
             name: name.to_owned(),
-            lock: name.into(),
+            lock: Arc::new(StepsLock {
+                name: name.to_owned(),
+                node: Some(format!("image:{name}")),
+            }),
             file,
             text,
             target: image.target.as_ref().map(|target| target.value.clone()),

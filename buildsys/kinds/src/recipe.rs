@@ -13,7 +13,7 @@ use tbuild_realise::{Op, OpError};
 
 use crate::base::Scratch;
 use crate::image::Image;
-use crate::network::Recorded;
+use crate::network::{Recorded, StepsLock};
 use crate::outlook::{Configs, Outlook};
 use crate::pipeline::Pipeline;
 use crate::platforms::{Shared, fingerprint, name_for, set_platform};
@@ -41,8 +41,8 @@ pub(crate) enum Wanted {
 pub(crate) struct Recipe {
     /// The image's name: its nodes are called after it.
     pub name: String,
-    /// What the lock of its network is called after.
-    pub lock: Arc<str>,
+    /// The lock of its network.
+    pub lock: Arc<StepsLock>,
     /// The Dockerfile's path as users know it.
     pub file: String,
     /// Its text, rendered.

@@ -1,6 +1,6 @@
 //! What a build gives its steps that no Dockerfile says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,8 +17,8 @@ pub struct StepSettings {
     pub ssh: BTreeMap<String, PathBuf>,
     /// The network of a RUN that asks for none; the machine's if nothing is said.
     pub network: Option<StepNetwork>,
-    /// Whether recorded steps are recorded again although they are locked.
-    pub relock: bool,
+    /// Which recorded steps are recorded again although they are locked.
+    pub relock: Relock,
     /// More lines of /etc/hosts: names with their addresses.
     pub hosts: Vec<(String, String)>,
     /// The most that a step may use.
@@ -27,6 +27,29 @@ pub struct StepSettings {
     pub timeout: Option<Duration>,
     /// Whether RUN --security=insecure is allowed.
     pub insecure: bool,
+}
+
+/// Which recorded steps are recorded again although they are locked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Relock {
+    /// None.
+    #[default]
+    Nothing,
+    /// All.
+    All,
+    /// Those of these nodes: `image:web`, `artifact:css`.
+    Of(BTreeSet<String>),
+}
+
+impl Relock {
+    /// Whether the steps of a node are recorded again.
+    pub(crate) fn wants(&self, node: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::All => true,
+            Self::Of(nodes) => nodes.contains(node),
+        }
+    }
 }
 
 /// The network of a step.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tbuild_config::{Kind, NodeRef};
-use tbuild_kinds::Nodes;
+use tbuild_config::{Config, Kind, Network, NodeRef};
+use tbuild_kinds::{Nodes, Relock, StepSettings};
 
 use crate::args::Global;
 use crate::engine::Engine;
@@ -14,7 +14,8 @@ use crate::project::Project;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Bases and sources [default: all of tbuild.toml and of its images' Dockerfiles]
+    /// Bases and sources [default: all of tbuild.toml and of its images' Dockerfiles]; images and artifacts whose
+    /// network is recorded
     nodes: Vec<String>,
     /// Resolve again what is locked
     #[arg(long)]
@@ -36,9 +37,33 @@ fn bases_of_images(engine: &Engine) -> Result<BTreeSet<String>, CliError> {
     Ok(names.collect())
 }
 
+/// Whether a node is locked by running it: its network is recorded.
+fn is_recorded(config: &Config, node: &NodeRef) -> Result<bool, CliError> {
+    let network = match node.kind {
+        Kind::Image => config
+            .images
+            .get(&node.name)
+            .and_then(|image| image.network),
+        Kind::Artifact => config.artifacts.get(&node.name).map(|made| made.network),
+        _ => return Ok(false),
+    };
+    if network == Some(Network::Recorded) {
+        return Ok(true);
+    }
+    let what = format!("there is nothing to lock of {node}: its network is not recorded");
+    Err(CliError::usage(what).hint("tbuild.toml says so: network = \"record\""))
+}
+
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
-    let engine = Engine::new(global, Project::load(global)?)?;
+    let project = Project::load(global)?;
+    let mut steps = StepSettings::default();
+    if arguments.update {
+        let found = arguments.nodes.iter();
+        let found = found.filter_map(|name| project.config.find(name).ok());
+        steps.relock = Relock::Of(found.map(|node| node.to_string()).collect());
+    }
+    let engine = Engine::with_steps(global, project, steps)?;
     let config = &engine.project.config;
     let mut wanted: Vec<NodeRef> = Vec::new();
     if arguments.nodes.is_empty() {
@@ -61,19 +86,29 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         }
     }
     let mut graph = Nodes::new();
-    let mut targets = Vec::new();
+    let (mut targets, mut recorded) = (Vec::new(), Vec::new());
     let mut pipeline = engine.pipeline();
     if arguments.update {
         pipeline.update = wanted.iter().map(ToString::to_string).collect();
     }
     for name in &wanted {
-        targets.push(pipeline.node(&mut graph, name)?);
+        let node = pipeline.node(&mut graph, name)?;
+        if is_recorded(config, name)? {
+            recorded.push(node);
+        } else {
+            targets.push(node);
+        }
     }
     drop(pipeline);
+    let graph = Arc::new(graph);
     // Looking is enough: a lock is written when a name is resolved, before anything is fetched.
-    let outcome = super::plan::look(&engine, &Arc::new(graph), &targets).await?;
+    let outcome = super::plan::look(&engine, &graph, &targets).await?;
     if !outcome.failures.is_empty() {
         return Ok(crate::error::show_failures(&outcome.failures));
+    }
+    if !recorded.is_empty() {
+        // What steps ask for is known when they have run; this shows its failures itself.
+        engine.realise(graph, &recorded).await?;
     }
     crate::report::eprint(&format!(
         "{} names are locked in lockfiles/\n",

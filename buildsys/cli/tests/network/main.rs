@@ -237,6 +237,17 @@ fn images_and_artifacts_of_a_project_are_recorded() {
         let text = std::fs::read_to_string(file).expect("locked");
         assert!(text.contains(&format!("path = \"{path}\"")), "{text}");
     }
+    let file = place.path("lockfiles/network-artifact-made.lock");
+    let lock = || std::fs::read_to_string(&file);
+    let before = lock().expect("read");
+    let relocked = place.run(&["lock", "--update", "artifact:made"]);
+    assert_eq!(relocked.code, 0, "{}", relocked.said);
+    assert_eq!(
+        place.asked(),
+        ["GET /base/artifact"],
+        "of the image nothing"
+    );
+    assert_eq!(lock().expect("read"), before);
     place.stop();
     let again = place.run(&["--frozen", "--offline", "artifact", "made"]);
     assert_eq!(again.code, 0, "{}", again.said);

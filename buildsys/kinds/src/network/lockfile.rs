@@ -38,12 +38,12 @@ pub(super) fn read(world: &World, node: &str) -> Result<NetworkLock, OpError> {
 
 /// Writes what a step asked for into the lock of its node. Steps of one image may end at the same time.
 pub(super) fn put(world: &World, of: &Recorded, entries: &[Entry]) -> Result<(), OpError> {
-    let _guard = world.store.lock(&format!("network-{}", of.node))?;
-    let mut lock = read(world, &of.node)?;
+    let _guard = world.store.lock(&format!("network-{}", of.of.name))?;
+    let mut lock = read(world, &of.of.name)?;
     let before = lock.clone();
     lock.put(of.step.clone(), entries.iter().map(RequestLock::from));
     if lock == before {
         return Ok(());
     }
-    crate::base::write(&path(world, &of.node), &lock.to_text())
+    crate::base::write(&path(world, &of.of.name), &lock.to_text())
 }

@@ -32,11 +32,36 @@ pub(crate) struct Recordings {
     fresh: Mutex<BTreeMap<String, Vec<Entry>>>,
 }
 
+/// A lock of steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StepsLock {
+    /// What its file is called after.
+    pub name: String,
+    /// Whose steps they are, as tbuild.toml knows it; none for a build of no project.
+    pub node: Option<String>,
+}
+
+impl StepsLock {
+    fn is_relocked(&self, world: &World) -> bool {
+        world
+            .steps
+            .relock
+            .wants(self.node.as_deref().unwrap_or_default())
+    }
+
+    /// How it is brought up to date, for the user.
+    fn remedy(&self) -> String {
+        match &self.node {
+            Some(node) => format!("`tbuild lock --update {node}` records it again"),
+            None => "--relock records it again".to_owned(),
+        }
+    }
+}
+
 /// Which step of which lock.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorded {
-    /// What the lock is called after.
-    pub node: Arc<str>,
+    pub of: Arc<StepsLock>,
     /// The step in it.
     pub step: StepLock,
 }
@@ -57,7 +82,7 @@ pub(crate) enum Traffic {
 
 impl Recorded {
     /// The step with a text in a stage, the `number`th one of that text there.
-    pub(crate) fn new(node: &Arc<str>, stage: &str, text: &str, number: usize) -> Self {
+    pub(crate) fn new(of: &Arc<StepsLock>, stage: &str, text: &str, number: usize) -> Self {
         const LONGEST: usize = 120;
         let id = Sha256::of(format!("{stage}\n{number}\n{text}").as_bytes()).hex();
         let mut shown: String = text.chars().take(LONGEST).collect();
@@ -65,7 +90,7 @@ impl Recorded {
             shown.push('…');
         }
         Self {
-            node: Arc::clone(node),
+            of: Arc::clone(of),
             step: StepLock {
                 id: id[..12].to_owned(),
                 text: shown,
@@ -75,8 +100,8 @@ impl Recorded {
 
     /// What the step may ask: what is locked of it, or all that it wants where nothing is and a lock may be written.
     pub(crate) fn traffic(&self, world: &World) -> Result<Traffic, OpError> {
-        if !world.steps.relock {
-            let lock = lockfile::read(world, &self.node)?;
+        if !self.of.is_relocked(world) {
+            let lock = lockfile::read(world, &self.of.name)?;
             if let Some(requests) = lock.of_step(&self.step.id) {
                 let entries = requests.into_iter().map(Entry::from).collect();
                 return Ok(Traffic::Locked(entries));
@@ -102,7 +127,7 @@ impl Recorded {
     pub(crate) fn lock(&self, world: &World, entries: &[Entry]) -> Result<(), OpError> {
         lockfile::put(world, self, entries)?;
         if let Ok(mut fresh) = world.recordings.fresh.lock() {
-            let known = fresh.entry(self.node.to_string()).or_default();
+            let known = fresh.entry(self.of.name.clone()).or_default();
             known.extend(entries.iter().cloned());
         }
         Ok(())
@@ -111,12 +136,12 @@ impl Recorded {
     /// What is known besides when the step is recorded: what other steps of the image got, so that all of them see one
     /// state of every origin. Nothing of before where all is to be recorded again.
     fn known(&self, world: &World) -> Result<Vec<Entry>, OpError> {
-        if world.steps.relock {
+        if self.of.is_relocked(world) {
             let fresh = world.recordings.fresh.lock().ok();
-            let known = fresh.and_then(|fresh| fresh.get(&*self.node).cloned());
+            let known = fresh.and_then(|fresh| fresh.get(&self.of.name).cloned());
             return Ok(known.unwrap_or_default());
         }
-        let lock = lockfile::read(world, &self.node)?;
+        let lock = lockfile::read(world, &self.of.name)?;
         Ok(lock.requests.iter().map(Entry::from).collect())
     }
 }
@@ -127,6 +152,7 @@ pub(crate) struct Session {
     authority: Arc<Authority>,
     journal: Arc<Journal>,
     mode: Mode,
+    remedy: String,
 }
 
 impl Session {
@@ -168,6 +194,7 @@ impl Session {
             authority,
             journal,
             mode,
+            remedy: recorded.of.remedy(),
         })
     }
 
@@ -209,7 +236,7 @@ impl Session {
                 message: format!("{error}; {miss}"),
                 hints: error.hints().to_vec(),
             }
-            .hint("--relock records what steps ask for again"),
+            .hint(self.remedy.clone()),
             _ => error,
         };
         let mut failures = self.journal.failures();
