@@ -34,7 +34,8 @@ pub enum Transport {
 pub struct Port {
     /// How it is spoken to.
     pub transport: Transport,
-    /// Where. The unspecified address stands for all of 127.0.0.0/8.
+    /// Where. The unspecified address stands for all there are: what an action sends to any address of IPv4 stays on
+    /// its loopback device.
     pub address: SocketAddr,
 }
 

@@ -71,7 +71,7 @@ fn port(transport: Transport, address: &str) -> Port {
     }
 }
 
-/// Sockets are there before the program starts, at every address of loopback where that is what is asked for, and
+/// Sockets are there before the program starts, at every address where that is what is asked for, and
 /// under the ports that belong to root; whoever the program runs as reaches them.
 fn connections(bench: &Bench<'_>) {
     let ports = vec![
@@ -80,7 +80,8 @@ fn connections(bench: &Bench<'_>) {
         port(Transport::Tcp, "0.0.0.0:80"),
         port(Transport::Tcp, "0.0.0.0:8443"),
     ];
-    let line = "for at in 127.1.0.1/80 127.1.2.3/80 127.0.0.1/8443 127.0.0.53/53; do cat < /dev/tcp/$at; done; \
+    let line = "for at in 127.1.0.1/80 127.1.2.3/80 127.0.0.1/8443 127.0.0.53/53 \
+                192.0.2.1/80; do cat < /dev/tcp/$at; done; \
                 exec 3<>/dev/udp/127.0.0.53/53; printf asked >&3; head -c 5 <&3; echo; ls /sys/class/net";
     let mut action = bench.action(&["bash", "-c", line]);
     action.network = Network::Served(Arc::new(Echo(ports)));
@@ -88,9 +89,11 @@ fn connections(bench: &Bench<'_>) {
     action.user.gid = 1234;
     let ran = bench.run(&action);
     assert_eq!(
-        ran.stdout, "127.1.0.1:80\n127.1.2.3:80\n127.0.0.1:8443\n127.0.0.53:53\nasked\nlo\n",
+        ran.stdout,
+        "127.1.0.1:80\n127.1.2.3:80\n127.0.0.1:8443\n127.0.0.53:53\n192.0.2.1:80\nasked\nlo\n",
         "{:?} {}",
-        ran.exit, ran.stderr
+        ran.exit,
+        ran.stderr
     );
 }
 
@@ -99,7 +102,7 @@ fn refusals(bench: &Bench<'_>) {
     let of_machine = TcpListener::bind("127.0.0.1:0").unwrap();
     let machine = of_machine.local_addr().unwrap().port();
     let line = format!(
-        "for at in 127.0.0.1/{machine} 127.0.0.1/81 192.0.2.1/80; do (: < /dev/tcp/$at) 2> /dev/null || echo none; done"
+        "for at in 127.0.0.1/{machine} 127.0.0.1/81 192.0.2.1/81; do (: < /dev/tcp/$at) 2> /dev/null || echo none; done"
     );
     let mut action = bench.action(&["bash", "-c", &line]);
     action.network = Network::Served(Arc::new(Echo(vec![port(Transport::Tcp, "0.0.0.0:80")])));
