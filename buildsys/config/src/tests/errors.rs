@@ -28,7 +28,7 @@ fn unknown_keys_come_with_suggestions() {
         3 | colour = 1
           | ^^^^^^
           |
-          = help: known are dockerfile, context, contexts, target, args, values, labels, platforms, repository, tags
+          = help: known are dockerfile, context, contexts, target, args, values, labels, platforms, network, repository, tags
 
         error[UnknownKey]: unknown key imgae in tbuild.toml
          --> tbuild.toml:4:2
@@ -224,7 +224,7 @@ fn values_are_checked() {
         4 | outputs = ["../x", "/y"]
           |                    ^^^^
 
-        error[InvalidValue]: network of [artifact.a] is none or host, not "hots"
+        error[InvalidValue]: network of [artifact.a] is none or host or record, not "hots"
          --> tbuild.toml:5:11
           |
         5 | network = "hots"
