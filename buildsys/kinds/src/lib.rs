@@ -33,6 +33,7 @@ mod pipeline_base;
 mod pipeline_deploy;
 mod pipeline_image;
 mod pipeline_tool;
+mod prepared;
 mod pull;
 mod push;
 mod recipe;

@@ -1,23 +1,22 @@
 //! A program run over layers: RUN, and the command of an artifact.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use tbuild_dockerfile::{Normalizer, Platform};
-use tbuild_exec::{Action, Exit, Limits, Mount, MountSource, Network, User};
+use tbuild_exec::{Action, Exit, Limits, Mount, Network, User};
 use tbuild_graph::KeyManifest;
 use tbuild_netlock::Entry;
 use tbuild_realise::{Context, OpError};
 use tbuild_sandbox::{UpperContent, capture};
 use tbuild_store::{Staging, Store as _};
-use tbuild_tree::{SOURCE_DATE_EPOCH, Tree};
+use tbuild_tree::Tree;
 
 use crate::content::store_layer;
-use crate::copy::{Account, user};
 use crate::deadline::Deadline;
 use crate::mounts::RunMounts;
 use crate::network::{Recorded, Session, Traffic};
+use crate::prepared::{Prepared, prepare};
 use crate::redact::Redactor;
 use crate::step::environment;
 use crate::{LayerRef, StateValue, StepNetwork, World, normalize};
@@ -25,29 +24,27 @@ use crate::{LayerRef, StateValue, StepNetwork, World, normalize};
 /// What every step sees where its image says nothing else.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The name that every step sees as its machine's.
-const HOSTNAME: &str = "buildkitsandbox";
+pub(super) const HOSTNAME: &str = "buildkitsandbox";
 /// What every step may do and see, whichever executor runs it: their one conformance suite says that it is the same.
 /// A change of that is another number.
 pub(crate) const POLICY: &str = "sandbox/1";
-/// Where things that only the build sees are mounted.
-const PRIVATE: &str = "/run/tbuild";
 
 /// A program with everything known.
 pub(crate) struct Run {
-    parent: Arc<StateValue>,
+    pub(super) parent: Arc<StateValue>,
     argv: Vec<String>,
-    env: BTreeMap<String, String>,
-    proxy: BTreeMap<String, String>,
-    script: Option<(String, Vec<u8>)>,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) proxy: BTreeMap<String, String>,
+    pub(super) script: Option<(String, Vec<u8>)>,
     cwd: String,
-    user: String,
-    network: StepNetwork,
+    pub(super) user: String,
+    pub(super) network: StepNetwork,
     /// What it may ask, where its network is recorded.
     traffic: Option<(Recorded, Traffic)>,
-    mounts: Vec<Mount>,
+    pub(super) mounts: Vec<Mount>,
     /// What RUN itself asks for.
     asked: RunMounts,
-    hosts: Vec<(String, String)>,
+    pub(super) hosts: Vec<(String, String)>,
     limits: Limits,
     privileged: bool,
     normalize: Vec<Normalizer>,
@@ -244,80 +241,6 @@ impl Run {
             Some((_, Traffic::Open)) | None => manifest,
         }
     }
-
-    /// What is mounted besides what the executor always mounts: name service, certificates, package sources.
-    fn surroundings(
-        &self,
-        world: &World,
-        session: Option<&Session>,
-        env: &mut BTreeMap<String, String>,
-    ) -> Vec<Mount> {
-        let file = |target: &str, bytes: &[u8], mode: u32| Mount {
-            target: target.to_owned(),
-            source: MountSource::content(bytes, mode),
-            read_only: true,
-        };
-        let mut hosts =
-            format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-        for (name, address) in &self.hosts {
-            let _infallible = writeln!(hosts, "{address}\t{name}");
-        }
-        let mut mounts = vec![
-            file("/etc/hosts", hosts.as_bytes(), 0o644),
-            file("/etc/hostname", format!("{HOSTNAME}\n").as_bytes(), 0o644),
-        ];
-        if let Some((path, script)) = &self.script {
-            mounts.push(file(path, script, 0o755));
-        }
-        if self.network == StepNetwork::None {
-            mounts.push(file("/etc/resolv.conf", b"", 0o644));
-            return mounts;
-        }
-        let bundle = world.machine.ca_bundle.as_deref();
-        let (resolver, bundle) = match session {
-            Some(session) => (crate::network::resolv_conf(), Some(session.trust(bundle))),
-            None => (
-                world.machine.resolv_conf.clone(),
-                bundle.map(<[u8]>::to_vec),
-            ),
-        };
-        mounts.push(file("/etc/resolv.conf", &resolver, 0o644));
-        let mut set = |name: &str, value: String| {
-            env.entry(name.to_owned()).or_insert(value);
-        };
-        if let Some(bundle) = bundle {
-            let path = format!("{PRIVATE}/ca-certificates.crt");
-            mounts.push(file(&path, &bundle, 0o644));
-            for name in [
-                "SSL_CERT_FILE",
-                "CURL_CA_BUNDLE",
-                "REQUESTS_CA_BUNDLE",
-                "PIP_CERT",
-                "NODE_EXTRA_CA_CERTS",
-                "GIT_SSL_CAINFO",
-                "NPM_CONFIG_CAFILE",
-                "CARGO_HTTP_CAINFO",
-                "AWS_CA_BUNDLE",
-            ] {
-                set(name, path.clone());
-            }
-            let apt = format!("{PRIVATE}/apt.conf");
-            mounts.push(file(
-                &apt,
-                format!("Acquire::https::CaInfo \"{path}\";\n").as_bytes(),
-                0o644,
-            ));
-            set("APT_CONFIG", apt);
-        }
-        for (name, value) in world.machine.client_env.iter().chain(&self.proxy) {
-            // What the gateway takes for a step needs no proxy; it knows the machine's itself.
-            if session.is_some() && name.to_ascii_lowercase().ends_with("_proxy") {
-                continue;
-            }
-            set(name, value.clone());
-        }
-        mounts
-    }
 }
 
 /// The manifest of a recorded step whose requests are locked: `lines` are those of the entries.
@@ -326,61 +249,6 @@ pub(crate) fn locked(
     lines: impl IntoIterator<Item = String>,
 ) -> KeyManifest {
     manifest.list("locked request", lines)
-}
-
-/// What the process of a run gets.
-struct Prepared {
-    env: BTreeMap<String, String>,
-    account: Account,
-    mounts: Vec<Mount>,
-}
-
-/// Works out the environment, the account and the mounts of a run.
-fn prepare(world: &World, run: &Run, session: Option<&Session>) -> Result<Prepared, OpError> {
-    let account = if run.user == "0:0" {
-        Account {
-            uid: 0,
-            gid: 0,
-            groups: vec![0],
-            home: "/root".to_owned(),
-        }
-    } else {
-        user(world, &run.parent, &run.user)?
-    };
-    let mut env = run.env.clone();
-    env.entry("HOME".to_owned())
-        .or_insert_with(|| account.home.clone());
-    env.entry("SOURCE_DATE_EPOCH".to_owned())
-        .or_insert_with(|| SOURCE_DATE_EPOCH.to_string());
-    let mut mounts = run.surroundings(world, session, &mut env);
-    if run.network != StepNetwork::None
-        && let Some(base) = &run.parent.packages
-    {
-        let keyring = format!(
-            "/usr/share/keyrings/{}-archive-keyring.gpg",
-            base.distribution
-        );
-        let suites = base.suites();
-        let sources = tbuild_fetch::apt_sources_for(
-            &world.machine.origins,
-            &base.distribution,
-            &suites,
-            &base.components,
-            &keyring,
-        )
-        .map_err(|error| OpError::unreachable(&error))?;
-        mounts.push(Mount {
-            target: "/etc/apt/sources.list.d/tbuild.sources".to_owned(),
-            source: MountSource::content(sources, 0o644),
-            read_only: true,
-        });
-    }
-    mounts.extend(run.mounts.iter().cloned());
-    Ok(Prepared {
-        env,
-        account,
-        mounts,
-    })
 }
 
 /// What a program that has succeeded leaves.
