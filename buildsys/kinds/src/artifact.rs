@@ -162,7 +162,7 @@ fn make(world: &World, cx: &Context, state: State, outputs: &[String]) -> Result
     // The folder itself is no snapshot of that layer: its owners are those of whoever ran the command.
     let contents = UpperContent::new(result.upper()).map_err(|error| OpError::internal(&error))?;
     let layer = store_layer(world, &tree, contents)?;
-    let requests = run.lock(world, requests)?;
+    let requests = run.lock(world, cx, requests)?;
     Ok(Made {
         layer,
         digest,

@@ -163,10 +163,13 @@ impl Run {
     pub(crate) fn lock(
         &self,
         world: &World,
+        cx: &Context,
         requests: Option<Vec<Entry>>,
     ) -> Result<Option<Vec<String>>, OpError> {
         if let (Some((recorded, _)), Some(requests)) = (&self.traffic, &requests) {
-            recorded.lock(world, requests)?;
+            for change in recorded.lock(world, requests)? {
+                cx.notice(change);
+            }
         }
         Ok(requests.map(|requests| requests.iter().map(Entry::line).collect()))
     }
@@ -380,7 +383,7 @@ pub(crate) fn execute(
 ) -> Result<(Option<LayerRef>, Option<Vec<String>>), OpError> {
     let Ran { staging, requests } = run_staged(world, cx, run)?;
     let layer = keep_layer(world, run, staging)?;
-    Ok((layer, run.lock(world, requests)?))
+    Ok((layer, run.lock(world, cx, requests)?))
 }
 
 fn keep_layer(

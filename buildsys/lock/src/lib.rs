@@ -12,6 +12,7 @@ mod document;
 mod error;
 mod field;
 mod network;
+mod packages;
 mod source;
 mod tool;
 
@@ -20,6 +21,7 @@ pub use document::{Kind, Lock, SCHEMA, file_name};
 pub use error::LockError;
 pub use field::{ArchivePath, FieldError};
 pub use network::{NetworkLock, RequestLock, StepLock};
+pub use packages::{Package, changes, packages};
 pub use source::{GitLock, ImageLock, UrlLock};
 pub use tool::{Location, ToolFileLock, ToolLock};
 

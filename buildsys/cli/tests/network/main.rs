@@ -141,6 +141,20 @@ fn relocking_changes_what_changed() {
     assert_eq!((third.id, place.lock()), (first.id, lock));
 }
 
+/// Readers are told of packages, not of requests.
+#[test]
+fn relocking_tells_which_packages_moved() {
+    let mut place = Place::new();
+    place.dockerfile(
+        "RUN n=$(wget -qO - http://origin.example.com/base/count) && wget -qO /got http://origin.example.com/base/pool/one_1.${n}_all.deb",
+    );
+    let first = place.builds(&[]);
+    let locked = "locked 2 requests; packages among them: 1";
+    assert!(first.said.contains(locked), "{}", first.said);
+    let second = place.builds(&["--relock"]);
+    assert!(second.said.contains("one 1.1 -> 1.2"), "{}", second.said);
+}
+
 /// Bytes that the store has lost are asked for again, and are refused if they are others.
 #[test]
 fn lost_bytes_are_had_again_by_their_digest() {

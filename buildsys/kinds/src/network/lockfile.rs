@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tbuild_lock::{Kind, NetworkLock, RequestLock, file_name};
+use tbuild_lock::{Kind, NetworkLock, RequestLock, changes, file_name, packages};
 use tbuild_netlock::Entry;
 use tbuild_realise::OpError;
 use tbuild_store::Store as _;
@@ -36,14 +36,24 @@ pub(super) fn read(world: &World, node: &str) -> Result<NetworkLock, OpError> {
     })
 }
 
-/// Writes what a step asked for into the lock of its node. Steps of one image may end at the same time.
-pub(super) fn put(world: &World, of: &Recorded, entries: &[Entry]) -> Result<(), OpError> {
+/// Writes what a step asked for into the lock of its node, and says what that changes for readers. Steps of one image
+/// may end at the same time.
+pub(super) fn put(world: &World, of: &Recorded, entries: &[Entry]) -> Result<Vec<String>, OpError> {
     let _guard = world.store.lock(&format!("network-{}", of.of.name))?;
     let mut lock = read(world, &of.of.name)?;
     let before = lock.clone();
     lock.put(of.step.clone(), entries.iter().map(RequestLock::from));
     if lock == before {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    crate::base::write(&path(world, &of.of.name), &lock.to_text())
+    crate::base::write(&path(world, &of.of.name), &lock.to_text())?;
+    let now = packages(lock.of_step(&of.step.id).into_iter().flatten());
+    Ok(match before.of_step(&of.step.id) {
+        Some(requests) => changes(&packages(requests), &now),
+        None => vec![format!(
+            "locked {} requests; packages among them: {}",
+            entries.len(),
+            now.len()
+        )],
+    })
 }

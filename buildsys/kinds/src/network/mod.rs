@@ -123,14 +123,14 @@ impl Recorded {
         Ok(Traffic::Open)
     }
 
-    /// Writes down what the step asked for.
-    pub(crate) fn lock(&self, world: &World, entries: &[Entry]) -> Result<(), OpError> {
-        lockfile::put(world, self, entries)?;
+    /// Writes down what the step asked for; what that changes, for readers.
+    pub(crate) fn lock(&self, world: &World, entries: &[Entry]) -> Result<Vec<String>, OpError> {
+        let changes = lockfile::put(world, self, entries)?;
         if let Ok(mut fresh) = world.recordings.fresh.lock() {
             let known = fresh.entry(self.of.name.clone()).or_default();
             known.extend(entries.iter().cloned());
         }
-        Ok(())
+        Ok(changes)
     }
 
     /// What is known besides when the step is recorded: what other steps of the image got, so that all of them see one
