@@ -17,10 +17,6 @@ use crate::commands;
     max_term_width = 100,
     disable_help_subcommand = true
 )]
-#[command(
-    subcommand_precedence_over_arg = true,
-    args_conflicts_with_subcommands = false
-)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -201,4 +197,30 @@ pub enum Command {
     Doctor(commands::doctor::Arguments),
     /// Write a shell's completion script
     Completions(commands::completions::Arguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::{Cli, Command};
+
+    fn read(arguments: &[&str]) -> Cli {
+        let all = std::iter::once(&"tbuild").chain(arguments);
+        Cli::try_parse_from(all).expect("it is understood")
+    }
+
+    #[test]
+    fn a_value_may_be_called_as_a_command_is() {
+        let cli = read(&["--store", "store", "-C", "build", "doctor"]);
+        assert!(matches!(cli.command, Some(Command::Doctor(_))));
+        assert_eq!(cli.global.store.as_deref(), Some("store".as_ref()));
+    }
+
+    #[test]
+    fn after_a_target_come_targets() {
+        let cli = read(&["nginx", "cluster"]);
+        assert!(cli.command.is_none());
+        assert_eq!(cli.targets, ["nginx", "cluster"]);
+    }
 }
