@@ -76,6 +76,7 @@ impl Bench<'_> {
             umask: 0o022,
             limits: Limits::default(),
             privileged: false,
+            user_namespace: None,
         }
     }
 

@@ -47,6 +47,10 @@ pub struct Action {
     /// Whether it may do all that the executor itself may: no capability dropped, no call refused, nothing of
     /// the kernel hidden.
     pub privileged: bool,
+    /// A user namespace (a path as in /proc/PID/ns/user) whose ids are this machine's, and which the program enters
+    /// just before it starts: for what a user namespace has of its own, such as emulators. Executors without it
+    /// refuse it.
+    pub user_namespace: Option<PathBuf>,
 }
 
 /// User and groups by number.

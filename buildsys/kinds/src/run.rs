@@ -315,6 +315,7 @@ pub(crate) fn run_staged(world: &World, cx: &Context, run: &Run) -> Result<Ran, 
         umask: 0o022,
         limits: run.limits.clone(),
         privileged: run.privileged,
+        user_namespace: None,
     };
     let mut redactor = Redactor::new(&held.secrets);
     let mut pass = |stream, bytes: &[u8]| cx.output(stream, bytes);

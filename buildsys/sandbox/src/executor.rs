@@ -76,6 +76,9 @@ impl Executor for Sandbox {
         if cancel.is_cancelled() {
             return Err(ExecError::Cancelled);
         }
+        if self.crun.is_some() && action.user_namespace.is_some() {
+            return Err(self.setup("enter a user namespace", io::ErrorKind::Unsupported.into()));
+        }
         let cgroup = Cgroup::make(&self.limits(&action.limits))
             .map_err(|error| self.setup("limit what a step may use", error))?;
         let process = self.spare.get(&self.helper).map_err(|error| {

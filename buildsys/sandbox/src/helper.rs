@@ -1,7 +1,7 @@
 //! The helper's side: unshare, init, program.
 
 use std::io::{BufReader, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, ExitCode, ExitStatus};
@@ -11,7 +11,10 @@ use rustix::fs::Mode;
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, pidfd_open, setrlimit, waitpid,
 };
-use rustix::thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    LinkNameSpaceType, UnshareFlags, move_into_link_name_space, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
+};
 use seccompiler::BpfProgram;
 use tbuild_exec::{Exit, Ulimit, User};
 
@@ -67,6 +70,14 @@ fn supervise(specification: &Specification, control: &UnixStream) -> Result<(), 
     if let Some(folder) = &specification.container {
         return crate::container::supervise(specification, folder, control);
     }
+    // Its path is one of the machine's /proc, which is out of sight soon.
+    let users = match &specification.user_namespace {
+        Some(path) => Some(
+            std::fs::File::open(path)
+                .tried(|| format!("find the user namespace {}", path.display()))?,
+        ),
+        None => None,
+    };
     let mut flags = UnshareFlags::NEWNS
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWIPC
@@ -79,7 +90,7 @@ fn supervise(specification: &Specification, control: &UnixStream) -> Result<(), 
         Side::Child => {
             // Dies with the helper, whose one thread is the process.
             let _set = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-            if let Err(failure) = init(specification, control) {
+            if let Err(failure) = init(specification, control, users.as_ref().map(AsFd::as_fd)) {
                 report(control, &Report::Setup(failure));
             }
             leave(0);
@@ -113,7 +124,11 @@ fn watch(init: Pid, control: &UnixStream) -> Result<(), Failure> {
 }
 
 /// Process 1 of the new pid namespace.
-fn init(specification: &Specification, control: &UnixStream) -> Result<(), Failure> {
+fn init(
+    specification: &Specification,
+    control: &UnixStream,
+    users: Option<BorrowedFd<'_>>,
+) -> Result<(), Failure> {
     rustix::process::umask(Mode::empty());
     let filters = if specification.privileged {
         Vec::new()
@@ -128,7 +143,7 @@ fn init(specification: &Specification, control: &UnixStream) -> Result<(), Failu
     root.enter()?;
     let program = match fork().tried(|| "fork".to_owned())? {
         Side::Child => {
-            match program(specification, &filters) {
+            match program(specification, &filters, users) {
                 Ok(never) => match never {},
                 Err((failure, true)) => report(control, &Report::Start(failure)),
                 Err((failure, false)) => report(control, &Report::Setup(failure)),
@@ -205,6 +220,7 @@ pub(crate) enum Never {}
 pub(crate) fn program(
     specification: &Specification,
     filters: &[BpfProgram],
+    users: Option<BorrowedFd<'_>>,
 ) -> Result<Never, (Failure, bool)> {
     let user = &specification.user;
     let setup = |failure| (failure, false);
@@ -233,6 +249,12 @@ pub(crate) fn program(
         .map_err(|failure| (failure, true))?;
     rustix::process::umask(Mode::from_raw_mode(specification.umask));
     crate::fork::default_signals();
+    if let Some(users) = users {
+        // After the limits, which those of another user namespace may not raise.
+        move_into_link_name_space(users, Some(LinkNameSpaceType::User))
+            .tried(|| "enter the user namespace".to_owned())
+            .map_err(setup)?;
+    }
     let groups: Vec<rustix::process::Gid> = user
         .groups
         .iter()

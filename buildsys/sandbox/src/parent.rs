@@ -91,6 +91,7 @@ pub(crate) fn specification(action: &Action) -> Specification {
         umask: action.umask,
         limits: action.limits.clone(),
         privileged: action.privileged,
+        user_namespace: action.user_namespace.clone(),
         runtime: None,
         container: None,
     }

@@ -29,6 +29,8 @@ pub(crate) struct Specification {
     pub umask: u32,
     pub limits: Limits,
     pub privileged: bool,
+    /// A user namespace that the program enters just before it starts.
+    pub user_namespace: Option<PathBuf>,
     /// The OCI runtime that starts the program; without one the helper does so itself.
     pub runtime: Option<PathBuf>,
     /// The folder with the socket to which the init of an engine's container connects; without one the namespaces are
@@ -54,6 +56,7 @@ impl Specification {
             umask: self.umask,
             limits: self.limits.clone(),
             privileged: true,
+            user_namespace: None,
             runtime: None,
             container: None,
         }

@@ -110,6 +110,7 @@ fn action(lower: &Path, upper: &Path, work: &Path, network: Network) -> Action {
         umask: 0o022,
         limits: Limits::default(),
         privileged: false,
+        user_namespace: None,
     }
 }
 

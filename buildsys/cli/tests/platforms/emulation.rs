@@ -83,6 +83,38 @@ fn emulators_that_are_installed_are_used_where_nobody_else_sees_them() {
     assert_eq!(file_of_layout(&layout, "made"), "arm64\n");
 }
 
+/// Root changes nothing of the machine either: the programs of steps enter a user namespace that has the emulators.
+/// What they write is the same.
+#[test]
+fn emulators_of_root_are_used_where_nobody_else_sees_them() {
+    let place = Place::new();
+    program(&place);
+    place.write(
+        "Dockerfile",
+        "FROM scratch\nCOPY --chown=7:8 tool /tool\nRUN [\"/tool\"]\n",
+    );
+    let registered = Path::new("/proc/sys/fs/binfmt_misc/qemu-aarch64");
+    let before = registered.exists();
+    let mut command = place.command();
+    command
+        .args(["build", "context", "--platform=linux/arm64"])
+        .args(["-o", "type=oci,dest=layout,tar=false"]);
+    let built = command.output().expect("tbuild starts");
+    let said = String::from_utf8_lossy(&built.stderr);
+    if !before && !has_own_registrations() {
+        assert_eq!(built.status.code(), Some(3), "{said}");
+        assert!(said.contains("from Linux 6.7 on"), "{said}");
+        return;
+    }
+    assert!(built.status.success(), "{said}");
+    assert_eq!(file_of_layout(&place.path("layout"), "made"), "arm64\n");
+    assert_eq!(registered.exists(), before, "nothing is registered");
+    let id = built.stdout;
+    let rootless = build(&place, "--platform=linux/arm64");
+    let said = String::from_utf8_lossy(&rootless.stderr);
+    assert_eq!(rootless.stdout, id, "{said}");
+}
+
 /// What whoever owns the machine has registered is used as it is. An interpreter that the kernel looks up by its
 /// path at each start is there for a step, and in no layer.
 #[test]

@@ -217,6 +217,7 @@ fn configure(
         umask: 0o022,
         limits: Limits::default(),
         privileged: false,
+        user_namespace: None,
     };
     let exit = executor.run(&action, output, cancel)?;
     if exit.success() {

@@ -19,11 +19,16 @@ use tbuild_store::Store as _;
 use crate::World;
 pub(crate) use own::Registration;
 
+/// The executor whose programs can enter a user namespace.
+const OWN: &str = "sandbox";
+
 /// How programs of a platform are run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum How {
     /// As all others. Where an interpreter is found by its path, a step has to see it.
     Kernel { interpreter: Option<PathBuf> },
+    /// By an emulator that is there for those who are in this user namespace.
+    Inside { user_namespace: PathBuf },
     /// Not at all. An emulator may be there that nothing starts.
     Never { emulator: Option<PathBuf> },
 }
@@ -81,31 +86,42 @@ impl World {
             return Ok(never);
         };
         let folder = self.store.scratch("emulation")?;
-        let runs = || {
-            probe::runs(&folder, platform, &program).map_err(|error| OpError::Internal {
+        let runs = |inside: Option<&Path>| {
+            probe::runs(&folder, platform, &program, inside).map_err(|error| OpError::Internal {
                 message: format!("cannot try a program in {}: {error}", folder.display()),
             })
         };
-        if !(runs()? || self.register(&folder) && runs()?) {
-            return Ok(never);
+        if !runs(None)? {
+            let Some(own) = self.register(&folder) else {
+                return Ok(never);
+            };
+            let inside = own.user_namespace();
+            if !runs(inside)? {
+                return Ok(never);
+            }
+            if let Some(inside) = inside {
+                return Ok(How::Inside {
+                    user_namespace: inside.to_owned(),
+                });
+            }
         }
         let handlers = Path::new("/proc/sys/fs/binfmt_misc");
         let interpreter = handler::of(handlers, &program).and_then(handler::Handler::by_path);
         Ok(How::Kernel { interpreter })
     }
 
-    /// Registers the emulators that are installed where nobody else is concerned, once. Whether they are.
-    fn register(&self, folder: &Path) -> bool {
-        self.rootless
-            && self
-                .emulators
-                .get_or_init(|| {
-                    // It stays: a mount goes with the folder that it is on, in other namespaces, too.
-                    let folder = folder.join("binfmt_misc");
-                    std::fs::create_dir_all(&folder).ok()?;
-                    Registration::make(&folder).ok()
-                })
-                .is_some()
+    /// Registers the emulators that are installed where nobody else is concerned, once.
+    fn register(&self, folder: &Path) -> Option<&Registration> {
+        let registered = self.emulators.get_or_init(|| {
+            if !self.rootless && self.executor.name() != OWN {
+                return None;
+            }
+            // It stays: a mount goes with the folder that it is on, in other namespaces, too.
+            let folder = folder.join("binfmt_misc");
+            std::fs::create_dir_all(&folder).ok()?;
+            Registration::make(&folder, !self.rootless).ok()
+        });
+        registered.as_ref()
     }
 
     /// Refuses programs of a platform that this machine does not run. `place` is what would run them.
@@ -130,6 +146,10 @@ impl World {
             } => Arc::new(Showing {
                 executor: Arc::clone(&self.executor),
                 interpreter,
+            }),
+            How::Inside { user_namespace } => Arc::new(Entering {
+                executor: Arc::clone(&self.executor),
+                user_namespace,
             }),
             // What says to be for another platform may hold programs of this machine's.
             How::Kernel { interpreter: None } | How::Never { .. } => Arc::clone(&self.executor),
@@ -159,7 +179,7 @@ fn refusal(
             let own = if rootless {
                 "tbuild does it for itself from Linux 6.7 on"
             } else {
-                "run as an ordinary user, tbuild does it for itself from Linux 6.7 on"
+                "tbuild does it for itself from Linux 6.7 on, for steps in its own sandbox"
             };
             error
                 .hint(format!(
@@ -212,6 +232,34 @@ impl Executor for Showing {
             source: MountSource::Bind(self.interpreter.clone()),
             read_only: true,
         });
+        self.executor.run(&action, output, cancel)
+    }
+}
+
+/// An executor whose programs are in a user namespace that has an emulator for them.
+#[derive(Debug)]
+struct Entering {
+    executor: Arc<dyn Executor>,
+    user_namespace: PathBuf,
+}
+
+impl Executor for Entering {
+    fn name(&self) -> &'static str {
+        self.executor.name()
+    }
+
+    fn caveat(&self) -> Option<String> {
+        self.executor.caveat()
+    }
+
+    fn run(
+        &self,
+        action: &Action,
+        output: &mut OutputSink<'_>,
+        cancel: &Cancel,
+    ) -> Result<Exit, ExecError> {
+        let mut action = action.clone();
+        action.user_namespace = Some(self.user_namespace.clone());
         self.executor.run(&action, output, cancel)
     }
 }

@@ -129,8 +129,13 @@ pub(super) fn program(platform: &Platform) -> Option<Vec<u8>> {
     Some(machine(&platform.architecture)?.elf())
 }
 
-/// Whether this machine runs `program`, which is put into `folder`.
-pub(super) fn runs(folder: &Path, platform: &Platform, program: &[u8]) -> io::Result<bool> {
+/// Whether this machine runs `program`, which is put into `folder`; in a user namespace, if one is given.
+pub(super) fn runs(
+    folder: &Path,
+    platform: &Platform,
+    program: &[u8],
+    inside: Option<&Path>,
+) -> io::Result<bool> {
     let path = folder.join(platform.joined("-"));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(program)?;
@@ -138,7 +143,16 @@ pub(super) fn runs(folder: &Path, platform: &Platform, program: &[u8]) -> io::Re
         .set_permissions(std::fs::Permissions::from_mode(0o755))?;
     file.into_temp_path().persist(&path)?;
     for _ in 0..TRIES {
-        let ended = Command::new(&path)
+        let mut command = match inside {
+            Some(namespace) => {
+                let mut enter = Command::new("nsenter");
+                enter.arg(format!("--user={}", namespace.display()));
+                enter.arg("--").arg(&path);
+                enter
+            }
+            None => Command::new(&path),
+        };
+        let ended = command
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -52,7 +52,7 @@ fn programs_are_programs_of_their_platforms() {
 fn the_machine_runs_its_own_and_nothing_that_is_no_program() {
     let folder = tempfile::tempdir().expect("a folder");
     let own = own();
-    let runs = |bytes: &[u8]| probe::runs(folder.path(), &platform(own), bytes);
+    let runs = |bytes: &[u8]| probe::runs(folder.path(), &platform(own), bytes, None);
     assert!(runs(&program(own)).expect("it is tried"));
     let mut broken = program(own);
     broken[18] = 0xfe;

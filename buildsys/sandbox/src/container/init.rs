@@ -77,7 +77,7 @@ fn outputs(helper: &UnixStream) -> io::Result<[OwnedFd; 2]> {
 fn run(specification: &Specification, helper: &UnixStream) -> Result<(), Failure> {
     let program = match fork().tried(|| "fork".to_owned())? {
         Side::Child => {
-            match program(specification, &[]) {
+            match program(specification, &[], None) {
                 Ok(never) => match never {},
                 Err((failure, true)) => report(helper, &Report::Start(failure)),
                 Err((failure, false)) => report(helper, &Report::Setup(failure)),

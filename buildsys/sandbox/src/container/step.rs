@@ -27,6 +27,9 @@ impl Contained {
         folder: PathBuf,
     ) -> Result<Self, ExecError> {
         let mut helper = Helper::start(executor, helper)?;
+        if action.user_namespace.is_some() {
+            return Err(helper.setup("enter a user namespace", io::ErrorKind::Unsupported.into()));
+        }
         let mut specification = specification(action);
         specification.container = Some(folder);
         helper.send(&specification)?;

@@ -222,6 +222,7 @@ mod tests {
                 ..Limits::default()
             },
             privileged,
+            user_namespace: None,
             runtime: None,
             container: None,
         }

@@ -45,6 +45,7 @@ pub fn run(
         umask: 0o022,
         limits: Limits::default(),
         privileged: false,
+        user_namespace: None,
     };
     let mut output = String::new();
     let mut sink = |_, bytes: &[u8]| output.push_str(&String::from_utf8_lossy(bytes));
