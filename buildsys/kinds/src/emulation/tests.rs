@@ -124,13 +124,13 @@ fn a_refusal_names_the_platform_and_what_to_do() {
         said.contains("update-binfmts --enable qemu-aarch64"),
         "{said}"
     );
-    assert!(said.contains("as an ordinary user"), "{said}");
+    assert!(said.contains("in its own sandbox"), "{said}");
     let said = refused(
         &platform("arm64"),
         Some("/usr/bin/qemu-aarch64-static"),
         true,
     );
-    assert!(!said.contains("as an ordinary user"), "{said}");
+    assert!(!said.contains("in its own sandbox"), "{said}");
     let said = refused(&platform("mips64le"), None, false);
     assert!(said.contains("no emulator is known for mips64le"), "{said}");
     let windows = Platform::parse("windows/amd64").expect("it is a platform");
