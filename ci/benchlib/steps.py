@@ -96,7 +96,8 @@ def reproducible(bench, rounds, _):
     folder = bench.work / "reproducible"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(cases.context(bench, 10_000) / "src", folder / "src")
-    write = "RUN perl -e 'srand 1; print pack(q(N*), map { int rand 2**32 } 1..20000000)' >/eighty"
+    # In pieces: what the program takes itself would count as a builder's where the builder starts it.
+    write = "RUN perl -e 'srand 1; $piece = pack(q(N*), map { int rand 2**32 } 1..1048576); print $piece for 1..20' >/eighty"
     (folder / "Dockerfile").write_text(f"FROM {bench.registry}/{tools.BASE}\nCOPY src /src\n{write}\n")
     able = {name: tool for name, tool in bench.tools.items() if tool.reproducible is not None}
     for title, flags in (("as they are", lambda _: []), ("the same bytes every time", lambda tool: tool.reproducible)):
