@@ -355,6 +355,11 @@ async fn uploads_in_chunks() {
     let gap = chunk("2000000-2999999", &bytes[2_000_000..]).await;
     assert_eq!(gap.status(), StatusCode::RANGE_NOT_SATISFIABLE);
     assert_eq!(header(&gap, "range"), "0-999999");
+    // Its sender hears of it even while it is sending: the connection goes on.
+    for _ in 0..50 {
+        let gap = chunk("2000000-2999999", &bytes[2_000_000..]).await;
+        assert_eq!(gap.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+    }
     let lying = chunk("1000000-1000009", b"short").await;
     assert_eq!(lying.status(), StatusCode::BAD_REQUEST);
     let status = talk.get(&path).await;

@@ -12,6 +12,7 @@ mod path;
 mod range;
 mod records;
 mod referrers;
+mod rest;
 mod routes;
 mod serve;
 mod session;

@@ -7,12 +7,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tbuild_store::Store;
 
 use super::error::ApiError;
 use super::path::{Endpoint, Query};
 use super::records::Records;
+use super::rest::returning;
 use super::serve::ServerOptions;
 use super::session::Sessions;
 
@@ -43,9 +44,15 @@ async fn handle(State(server): State<Arc<Server>>, request: Request) -> Response
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let mut response = dispatch(server, request)
-        .await
-        .unwrap_or_else(IntoResponse::into_response);
+    let waits_for_leave = request.headers().contains_key(header::EXPECT);
+    let (parts, body) = request.into_parts();
+    let (body, rest) = returning(body);
+    let answered = dispatch(server, Request::from_parts(parts, body)).await;
+    // Who asks for leave to send has not begun to: reading would be the leave.
+    if answered.is_err() && !waits_for_leave {
+        rest.drain().await;
+    }
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     let version = HeaderValue::from_static("registry/2.0");
     response.headers_mut().insert(VERSION, version);
     tracing::info!(
@@ -119,7 +126,7 @@ async fn dispatch(server: Arc<Server>, request: Request) -> Result<Response, Api
 pub(super) fn json(body: Body) -> Response {
     let mut response = Response::new(body);
     response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
+        header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
     response
