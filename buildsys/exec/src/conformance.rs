@@ -14,8 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::{
-    Action, Cancel, ExecError, Executor, Exit, Limits, Mount, MountSource, Network, Stream, User,
-    Writes,
+    Action, Cancel, ExecError, Executor, Exit, Limits, Mount, MountSource, Stream, User, Writes,
 };
 
 pub use served::served;
@@ -62,21 +61,11 @@ impl Bench<'_> {
         let (upper, work) = (folder.join("upper"), folder.join("work"));
         std::fs::create_dir_all(&upper).unwrap();
         std::fs::create_dir_all(&work).unwrap();
+        let argv = argv.iter().map(|word| (*word).to_owned()).collect();
         Action {
-            lower: vec![self.rootfs.to_owned()],
-            upper,
-            work,
-            argv: argv.iter().map(|word| (*word).to_owned()).collect(),
             env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
-            cwd: "/".to_owned(),
-            user: User::default(),
-            mounts: Vec::new(),
-            network: Network::None,
             hostname: "build".to_owned(),
-            umask: 0o022,
-            limits: Limits::default(),
-            privileged: false,
-            user_namespace: None,
+            ..Action::new(vec![self.rootfs.to_owned()], upper, work, argv)
         }
     }
 

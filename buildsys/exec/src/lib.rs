@@ -53,6 +53,29 @@ pub struct Action {
     pub user_namespace: Option<PathBuf>,
 }
 
+impl Action {
+    /// A program that root runs in `/`, with nothing in its environment and nothing mounted, without a network, limits
+    /// or privileges, with the usual umask.
+    pub fn new(lower: Vec<PathBuf>, upper: PathBuf, work: PathBuf, argv: Vec<String>) -> Self {
+        Self {
+            lower,
+            upper,
+            work,
+            argv,
+            env: BTreeMap::new(),
+            cwd: "/".to_owned(),
+            user: User::default(),
+            mounts: Vec::new(),
+            network: Network::None,
+            hostname: "localhost".to_owned(),
+            umask: 0o022,
+            limits: Limits::default(),
+            privileged: false,
+            user_namespace: None,
+        }
+    }
+}
+
 /// User and groups by number.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct User {

@@ -17,37 +17,16 @@ impl Pipeline<'_> {
             .tools
             .get(name)
             .ok_or_else(|| Self::missing("tool", name))?;
-        match &tool.origin {
+        let node = format!("tool:{name}");
+        // A tool of the graph is one file of what another node makes.
+        let (input, path) = match &tool.origin {
             ToolOrigin::Artifact { artifact, path, .. } => {
-                let input = self.node(graph, &NodeRef::new(Kind::Artifact, &artifact.value))?;
-                let op = crate::tool::Tool {
-                    world: Arc::clone(self.world),
-                    path: path.value.clone(),
-                };
-                graph
-                    .add(
-                        NodeKind::Tool,
-                        format!("tool:{name}"),
-                        vec![input],
-                        Box::new(op),
-                    )
-                    .map_err(|error| defect(&error))
+                let artifact = NodeRef::new(Kind::Artifact, &artifact.value);
+                (self.node(graph, &artifact)?, path)
             }
             ToolOrigin::Image { image, path } => {
                 let machine = self.platform();
-                let input = self.image_for(graph, &image.value, &machine)?;
-                let op = crate::tool::Tool {
-                    world: Arc::clone(self.world),
-                    path: path.value.clone(),
-                };
-                graph
-                    .add(
-                        NodeKind::Tool,
-                        format!("tool:{name}"),
-                        vec![input],
-                        Box::new(op),
-                    )
-                    .map_err(|error| defect(&error))
+                (self.image_for(graph, &image.value, &machine)?, path)
             }
             ToolOrigin::Url {
                 url,
@@ -77,10 +56,17 @@ impl Pipeline<'_> {
                     sha256: digest.value.clone(),
                     member: member.as_ref().map(|member| member.value.clone()),
                 };
-                graph
-                    .add(NodeKind::Tool, format!("tool:{name}"), vec![], Box::new(op))
-                    .map_err(|error| defect(&error))
+                return graph
+                    .add(NodeKind::Tool, node, vec![], Box::new(op))
+                    .map_err(|error| defect(&error));
             }
-        }
+        };
+        let op = crate::tool::Tool {
+            world: Arc::clone(self.world),
+            path: path.value.clone(),
+        };
+        graph
+            .add(NodeKind::Tool, node, vec![input], Box::new(op))
+            .map_err(|error| defect(&error))
     }
 }

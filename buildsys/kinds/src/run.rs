@@ -293,11 +293,8 @@ pub(crate) fn run_staged(world: &World, cx: &Context, run: &Run) -> Result<Ran, 
         lower.insert(0, trust.folder().to_owned());
     }
     crate::cwd::ensure(world, layers, &run.cwd, &mounts, staging.upper())?;
+    let (upper, work) = (staging.upper().to_owned(), staging.work().to_owned());
     let action = Action {
-        lower,
-        upper: staging.upper().to_owned(),
-        work: staging.work().to_owned(),
-        argv: run.argv.clone(),
         env,
         cwd: run.cwd.clone(),
         user: User {
@@ -312,10 +309,9 @@ pub(crate) fn run_staged(world: &World, cx: &Context, run: &Run) -> Result<Ran, 
             (StepNetwork::None | StepNetwork::Recorded, _) => Network::None,
         },
         hostname: HOSTNAME.to_owned(),
-        umask: 0o022,
         limits: run.limits.clone(),
         privileged: run.privileged,
-        user_namespace: None,
+        ..Action::new(lower, upper, work, run.argv.clone())
     };
     let mut redactor = Redactor::new(&held.secrets);
     let mut pass = |stream, bytes: &[u8]| cx.output(stream, bytes);

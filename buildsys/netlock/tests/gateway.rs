@@ -190,6 +190,15 @@ const LOCAL: Limits = Limits {
     local: true,
 };
 
+async fn posts_and_heads_are_answered(client: &reqwest::Client, site: &str) {
+    let post = client.post(format!("{site}/post")).body("one");
+    let posted = post.send().await.expect("answered");
+    assert_eq!(posted.bytes().await.expect("read"), "got one");
+    let head = client.head(format!("{site}/file")).send().await;
+    let head = head.expect("answered");
+    assert_eq!(head.headers()["content-length"], "300000");
+}
+
 /// Status, content type and body of a request with one header.
 async fn get(
     client: &reqwest::Client,
@@ -247,19 +256,7 @@ async fn what_is_recorded_is_replayed_without_a_connection() {
         (&first[6].2[..], &first[7].2[..]),
         (&b"{}"[..], &b"<p>"[..])
     );
-    let posted = client
-        .post(format!("{site}/post"))
-        .body("one")
-        .send()
-        .await
-        .expect("answered");
-    assert_eq!(posted.bytes().await.expect("read"), "got one");
-    let head = client
-        .head(format!("{site}/file"))
-        .send()
-        .await
-        .expect("answered");
-    assert_eq!(head.headers()["content-length"], "300000");
+    posts_and_heads_are_answered(&client, &site).await;
     // A repeated question is answered alike, whatever the origin would say now.
     assert_eq!(
         get(&client, &format!("{site}/count"), PLAIN).await,
@@ -300,19 +297,7 @@ async fn what_is_recorded_is_replayed_without_a_connection() {
             "{path}"
         );
     }
-    let posted = client
-        .post(format!("{site}/post"))
-        .body("one")
-        .send()
-        .await
-        .expect("answered");
-    assert_eq!(posted.bytes().await.expect("read"), "got one");
-    let head = client
-        .head(format!("{site}/file"))
-        .send()
-        .await
-        .expect("answered");
-    assert_eq!(head.headers()["content-length"], "300000");
+    posts_and_heads_are_answered(&client, &site).await;
     let (status, _, body) = get(&client, &format!("{site}/fil"), PLAIN).await;
     let body = String::from_utf8(body).expect("text");
     assert_eq!(status, 502);

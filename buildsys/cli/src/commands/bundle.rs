@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Read, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,6 +85,12 @@ fn everything(project: &Project) -> Vec<NodeRef> {
 }
 
 async fn create(global: &Global, output: &Path, names: &[String]) -> Result<u8, CliError> {
+    let is_stdout = output.as_os_str() == "-";
+    if is_stdout && global.json {
+        return Err(CliError::usage(
+            "-o - and --json: both take standard output",
+        ));
+    }
     let project = Project::load(global)?;
     let wanted = if names.is_empty() {
         everything(&project)
@@ -119,6 +125,9 @@ async fn create(global: &Global, output: &Path, names: &[String]) -> Result<u8, 
         })
         .collect();
     let outcome = engine.realise(Arc::new(graph), &realised).await?;
+    if global.dry_run {
+        return Ok(0);
+    }
     let actions: BTreeSet<ActionKey> = outcome
         .manifests
         .values()
@@ -126,7 +135,7 @@ async fn create(global: &Global, output: &Path, names: &[String]) -> Result<u8, 
         .collect();
     let mut known = BTreeSet::new();
     for key in actions {
-        // Folders of this machine are read anew wherever they are: nothing is recorded of them.
+        // What is worked out anew each time has no record: folders of this machine, an image put together.
         if tbuild_store::Store::action(engine.world.store.as_ref(), &key)?.is_some() {
             known.insert(key);
         }
@@ -150,8 +159,11 @@ async fn create(global: &Global, output: &Path, names: &[String]) -> Result<u8, 
         bytes(manifest.bytes),
         bytes(size)
     ));
-    if output.as_os_str() != "-" {
-        crate::output::line(format!("sha256:{}", digest.hex()));
+    let digest = format!("sha256:{}", digest.hex());
+    if global.json {
+        crate::output::line(serde_json::json!({"event": "bundle", "digest": digest, "size": size}));
+    } else if !is_stdout {
+        crate::output::line(digest);
     }
     Ok(0)
 }
@@ -195,21 +207,18 @@ fn write_file<T>(
 
 fn load(global: &Global, path: &Path, digest: Option<&str>) -> Result<u8, CliError> {
     let is_stdin = path.as_os_str() == "-";
-    if let Some(wanted) = digest {
-        if is_stdin {
+    let input: Box<dyn Read> = match digest {
+        Some(_) if is_stdin => {
             return Err(CliError::usage(
                 "--digest: standard input can be read but once",
             ));
         }
-        check(path, wanted)?;
-    }
+        None if is_stdin => Box::new(std::io::stdin().lock()),
+        Some(wanted) => Box::new(checked(path, wanted)?),
+        None => Box::new(open(path)?),
+    };
     let store = open_store(global)?;
     let mut progress = meter(global, "read");
-    let input: Box<dyn Read> = if is_stdin {
-        Box::new(std::io::stdin().lock())
-    } else {
-        Box::new(open(path)?)
-    };
     let input = BufReader::with_capacity(1 << 20, input);
     let loaded = tbuild_bundle::load(&store, input, &ELSEWHERE, &mut progress);
     let loaded = loaded.map_err(|error| {
@@ -239,25 +248,27 @@ fn open(path: &Path) -> Result<File, CliError> {
         .map_err(|error| CliError::usage(format!("cannot read {}: {error}", path.display())))
 }
 
-/// Refuses a file whose digest is another.
-fn check(path: &Path, wanted: &str) -> Result<(), CliError> {
+/// A file that has been read once, and refused if its digest is another.
+fn checked(path: &Path, wanted: &str) -> Result<File, CliError> {
     let hex = wanted.strip_prefix("sha256:").unwrap_or(wanted);
     let wanted = Sha256::from_hex(hex)
         .map_err(|error| CliError::usage(format!("--digest {wanted}: {error}")))?;
-    let mut reader = HashingReader::new(open(path)?);
-    std::io::copy(&mut reader, &mut std::io::sink())
-        .map_err(|error| CliError::failed(format!("cannot read {}: {error}", path.display())))?;
+    let unreadable = |error| CliError::failed(format!("cannot read {}: {error}", path.display()));
+    let mut file = open(path)?;
+    let mut reader = HashingReader::new(&file);
+    std::io::copy(&mut reader, &mut std::io::sink()).map_err(unreadable)?;
     let (found, _) = reader.finish();
-    if found == wanted {
-        return Ok(());
+    if found != wanted {
+        return Err(CliError {
+            code: 4,
+            ..CliError::failed(format!(
+                "{} is sha256:{}, not sha256:{}",
+                path.display(),
+                found.hex(),
+                wanted.hex()
+            ))
+        });
     }
-    Err(CliError {
-        code: 4,
-        ..CliError::failed(format!(
-            "{} is sha256:{}, not sha256:{}",
-            path.display(),
-            found.hex(),
-            wanted.hex()
-        ))
-    })
+    file.rewind().map_err(unreadable)?;
+    Ok(file)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-use tbuild_exec::{Action, Cancel, ExecError, Executor, Limits, Mount, MountSource, Network, User};
+use tbuild_exec::{Action, Cancel, ExecError, Executor, Mount, MountSource, Network};
 use tbuild_sandbox::capture;
 use tbuild_store::Store as _;
 use tbuild_store_local::LocalStore;
@@ -96,21 +96,14 @@ fn action(lower: &Path, upper: &Path, work: &Path, network: Network) -> Action {
             source: MountSource::Bind(folder.into()),
             read_only: true,
         });
+    let argv = ["/bin/sh", "-ec", LINE].map(str::to_owned).to_vec();
+    let lower = vec![lower.to_owned()];
     Action {
-        lower: vec![lower.to_owned()],
-        upper: upper.to_owned(),
-        work: work.to_owned(),
-        argv: ["/bin/sh", "-ec", LINE].map(str::to_owned).to_vec(),
         env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
-        cwd: "/".to_owned(),
-        user: User::default(),
         mounts: mounts.collect(),
         network,
         hostname: "doctor".to_owned(),
-        umask: 0o022,
-        limits: Limits::default(),
-        privileged: false,
-        user_namespace: None,
+        ..Action::new(lower, upper.to_owned(), work.to_owned(), argv)
     }
 }
 

@@ -6,9 +6,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use tbuild_digest::HashingReader;
-use tbuild_exec::{
-    Action, Cancel, Executor, Limits, Mount, MountSource, Network, OutputSink, User,
-};
+use tbuild_exec::{Action, Cancel, Executor, Mount, MountSource, OutputSink};
 use tbuild_lock::{BaseLock, PackageLock};
 use tbuild_store::{Staging, Store, StoreError};
 use tbuild_tree::SOURCE_DATE_EPOCH;
@@ -200,24 +198,14 @@ fn configure(
         read_only: true,
     };
     let program = argv.first().cloned().unwrap_or_default();
+    let (upper, work) = (staging.upper().to_owned(), staging.work().to_owned());
     let action = Action {
-        lower: Vec::new(),
-        upper: staging.upper().to_owned(),
-        work: staging.work().to_owned(),
-        argv,
         env: environment(),
-        cwd: "/".to_owned(),
-        user: User::default(),
         mounts: vec![
             mount(PACKAGES, MountSource::Bind(packages.to_owned())),
             mount("/usr/sbin/policy-rc.d", MountSource::content(POLICY, 0o755)),
         ],
-        network: Network::None,
-        hostname: "localhost".to_owned(),
-        umask: 0o022,
-        limits: Limits::default(),
-        privileged: false,
-        user_namespace: None,
+        ..Action::new(Vec::new(), upper, work, argv)
     };
     let exit = executor.run(&action, output, cancel)?;
     if exit.success() {

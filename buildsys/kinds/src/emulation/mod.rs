@@ -140,19 +140,11 @@ impl World {
 
     /// What runs programs of `platform`.
     pub(crate) fn executor_for(&self, platform: &Platform) -> Result<Arc<dyn Executor>, OpError> {
+        let executor = Arc::clone(&self.executor);
         Ok(match self.how(platform)? {
-            How::Kernel {
-                interpreter: Some(interpreter),
-            } => Arc::new(Showing {
-                executor: Arc::clone(&self.executor),
-                interpreter,
-            }),
-            How::Inside { user_namespace } => Arc::new(Entering {
-                executor: Arc::clone(&self.executor),
-                user_namespace,
-            }),
             // What says to be for another platform may hold programs of this machine's.
-            How::Kernel { interpreter: None } | How::Never { .. } => Arc::clone(&self.executor),
+            How::Kernel { interpreter: None } | How::Never { .. } => executor,
+            how => Arc::new(Emulating { executor, how }),
         })
     }
 }
@@ -204,14 +196,14 @@ fn refusal(
     )
 }
 
-/// An executor whose actions see an interpreter that the kernel looks up by its path.
+/// An executor whose actions get what it takes to run programs of another platform.
 #[derive(Debug)]
-struct Showing {
+struct Emulating {
     executor: Arc<dyn Executor>,
-    interpreter: PathBuf,
+    how: How,
 }
 
-impl Executor for Showing {
+impl Executor for Emulating {
     fn name(&self) -> &'static str {
         self.executor.name()
     }
@@ -227,39 +219,19 @@ impl Executor for Showing {
         cancel: &Cancel,
     ) -> Result<Exit, ExecError> {
         let mut action = action.clone();
-        action.mounts.push(Mount {
-            target: self.interpreter.display().to_string(),
-            source: MountSource::Bind(self.interpreter.clone()),
-            read_only: true,
-        });
-        self.executor.run(&action, output, cancel)
-    }
-}
-
-/// An executor whose programs are in a user namespace that has an emulator for them.
-#[derive(Debug)]
-struct Entering {
-    executor: Arc<dyn Executor>,
-    user_namespace: PathBuf,
-}
-
-impl Executor for Entering {
-    fn name(&self) -> &'static str {
-        self.executor.name()
-    }
-
-    fn caveat(&self) -> Option<String> {
-        self.executor.caveat()
-    }
-
-    fn run(
-        &self,
-        action: &Action,
-        output: &mut OutputSink<'_>,
-        cancel: &Cancel,
-    ) -> Result<Exit, ExecError> {
-        let mut action = action.clone();
-        action.user_namespace = Some(self.user_namespace.clone());
+        match &self.how {
+            How::Kernel { interpreter } => {
+                action.mounts.extend(interpreter.iter().map(|path| Mount {
+                    target: path.display().to_string(),
+                    source: MountSource::Bind(path.clone()),
+                    read_only: true,
+                }));
+            }
+            How::Inside { user_namespace } => {
+                action.user_namespace = Some(user_namespace.clone());
+            }
+            How::Never { .. } => {}
+        }
         self.executor.run(&action, output, cancel)
     }
 }

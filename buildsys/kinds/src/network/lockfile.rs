@@ -1,6 +1,7 @@
 //! The lockfile of an image's steps.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tbuild_lock::{Kind, NetworkLock, RequestLock, changes, file_name, packages};
 use tbuild_netlock::Entry;
@@ -15,8 +16,24 @@ fn path(world: &World, node: &str) -> PathBuf {
     folder.join(file_name(Kind::Network, node))
 }
 
-/// The lock of a node; an empty one where there is none.
-pub(super) fn read(world: &World, node: &str) -> Result<NetworkLock, OpError> {
+/// The lock of a node, as this run of tbuild knows it; an empty one where there is none.
+pub(super) fn read(world: &World, node: &str) -> Result<Arc<NetworkLock>, OpError> {
+    let known = |world: &World| world.recordings.locks.lock().ok()?.get(node).cloned();
+    match known(world) {
+        Some(lock) => Ok(lock),
+        None => Ok(know(world, node, read_file(world, node)?)),
+    }
+}
+
+fn know(world: &World, node: &str, lock: NetworkLock) -> Arc<NetworkLock> {
+    let lock = Arc::new(lock);
+    if let Ok(mut locks) = world.recordings.locks.lock() {
+        locks.insert(node.to_owned(), Arc::clone(&lock));
+    }
+    lock
+}
+
+fn read_file(world: &World, node: &str) -> Result<NetworkLock, OpError> {
     let path = path(world, node);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -40,13 +57,16 @@ pub(super) fn read(world: &World, node: &str) -> Result<NetworkLock, OpError> {
 /// may end at the same time.
 pub(super) fn put(world: &World, of: &Recorded, entries: &[Entry]) -> Result<Vec<String>, OpError> {
     let _guard = world.store.lock(&format!("network-{}", of.of.name))?;
-    let mut lock = read(world, &of.of.name)?;
+    // Another tbuild may have written it since.
+    let mut lock = read_file(world, &of.of.name)?;
     let before = lock.clone();
     lock.put(of.step.clone(), entries.iter().map(RequestLock::from));
     if lock == before {
+        know(world, &of.of.name, lock);
         return Ok(Vec::new());
     }
     crate::base::write(&path(world, &of.of.name), &lock.to_text())?;
+    let lock = know(world, &of.of.name, lock);
     let now = packages(lock.of_step(&of.step.id).into_iter().flatten());
     Ok(match before.of_step(&of.step.id) {
         Some(requests) => changes(&packages(requests), &now),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tbuild_digest::Sha256;
 use tbuild_exec::{Network, Serve};
-use tbuild_lock::StepLock;
+use tbuild_lock::{NetworkLock, StepLock};
 use tbuild_netlock::{
     Authority, Entry, Gateway, Journal, Limits, Mode, NAME_SERVER, Outlet, Places, Upstream,
 };
@@ -30,6 +30,8 @@ pub(crate) struct Recordings {
     authority: OnceLock<Arc<Authority>>,
     /// What was recorded in this run, by the lock's node.
     fresh: Mutex<BTreeMap<String, Vec<Entry>>>,
+    /// Locks as they were last read or written, by their nodes: each step looks its requests up.
+    locks: Mutex<BTreeMap<String, Arc<NetworkLock>>>,
 }
 
 /// A lock of steps.

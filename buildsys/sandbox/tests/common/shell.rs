@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tbuild_exec::{Action, Cancel, Executor, Limits, Network, User};
+use tbuild_exec::{Action, Cancel, Executor};
 
 /// Copies a program and the libraries that it needs below `root`.
 pub fn install(root: &Path, program: &Path) {
@@ -31,21 +31,11 @@ pub fn run(
     let (upper, work) = (folder.join("upper"), folder.join("work"));
     std::fs::create_dir_all(&upper).expect("made");
     std::fs::create_dir_all(&work).expect("made");
+    let argv = ["/bin/sh", "-ec", line].map(str::to_owned).to_vec();
     let action = Action {
-        lower,
-        upper: upper.clone(),
-        work,
-        argv: ["/bin/sh", "-ec", line].map(str::to_owned).to_vec(),
         env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/usr/sbin:/bin".to_owned())]),
-        cwd: "/".to_owned(),
-        user: User::default(),
-        mounts: Vec::new(),
-        network: Network::None,
         hostname: "build".to_owned(),
-        umask: 0o022,
-        limits: Limits::default(),
-        privileged: false,
-        user_namespace: None,
+        ..Action::new(lower, upper.clone(), work, argv)
     };
     let mut output = String::new();
     let mut sink = |_, bytes: &[u8]| output.push_str(&String::from_utf8_lossy(bytes));
