@@ -186,19 +186,19 @@ impl Packages {
             resolved.map_err(|error| failure(&error))
         })
         .await?;
-        write(&self.lock_path(), &lock.to_text())?;
+        write(&self.lock_path(), lock.to_text())?;
         Ok(lock)
     }
 }
 
 /// Writes a lockfile: whole, or not at all.
-pub(crate) fn write(path: &Path, text: &str) -> Result<(), OpError> {
+pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), OpError> {
     let failed =
         |error: std::io::Error| OpError::usage(format!("cannot write {}: {error}", path.display()));
     let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder).map_err(failed)?;
     let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    std::fs::write(file.path(), text).map_err(failed)?;
+    std::fs::write(file.path(), content).map_err(failed)?;
     rustix::fs::chmod(file.path(), rustix::fs::Mode::from_raw_mode(0o644))
         .map_err(|error| failed(error.into()))?;
     file.persist(path).map_err(|error| failed(error.error))?;

@@ -151,7 +151,7 @@ impl Op for Checkout {
                 commit,
                 tree: Some(tree),
             };
-            crate::base::write(&self.lock_path(), &lock.to_text())?;
+            crate::base::write(&self.lock_path(), lock.to_text())?;
         }
         serde_json::to_value(Fetched { layer }).map_err(|error| OpError::internal(&error))
     }

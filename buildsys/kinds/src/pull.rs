@@ -106,7 +106,7 @@ impl Pull {
             reference: self.reference.to_string(),
             digest,
         };
-        crate::base::write(&path, &lock.to_text())?;
+        crate::base::write(&path, lock.to_text())?;
         Ok(digest)
     }
 

@@ -15,7 +15,7 @@ use tbuild_tree::Tree;
 use crate::content::store_layer;
 use crate::deadline::Deadline;
 use crate::mounts::RunMounts;
-use crate::network::{Recorded, Session, Traffic};
+use crate::network::{Recorded, Session, Traffic, reduced};
 use crate::prepared::{Prepared, prepare};
 use crate::redact::Redactor;
 use crate::step::environment;
@@ -262,9 +262,55 @@ pub(crate) struct Ran {
     pub requests: Option<Vec<Entry>>,
 }
 
-/// Runs it over a new upper folder; that folder comes back once the program has succeeded.
+/// Runs it over a new upper folder; that folder comes back once the program has succeeded. If it is to be locked with
+/// less than what it was answered, it runs a second time with that: the second time counts.
 pub(crate) fn run_staged(world: &World, cx: &Context, run: &Run) -> Result<Ran, OpError> {
     let traffic = run.traffic.as_ref();
+    let (staging, session) = attempt(world, cx, run, traffic)?;
+    let (Some(session), Some((recorded, Traffic::Open))) = (&session, traffic) else {
+        let misses = session.iter().flat_map(Session::misses);
+        misses.for_each(|miss| cx.notice(miss));
+        let requests = None;
+        return Ok(Ran { staging, requests });
+    };
+    let requests = session.entries()?;
+    let whole = |staging| Ran {
+        staging,
+        requests: Some(requests.clone()),
+    };
+    if !world.steps.reduce {
+        return Ok(whole(staging));
+    }
+    let Some(reduced) = reduced(world, &requests, staging.upper())? else {
+        return Ok(whole(staging));
+    };
+    cx.notice("running it again, with package indexes that hold only what it took of them");
+    let reduced = (recorded.clone(), Traffic::Locked(reduced));
+    let why = match attempt(world, cx, run, Some(&reduced)) {
+        Ok((staging, Some(session))) => match session.misses().into_iter().next() {
+            None => {
+                return Ok(Ran {
+                    staging,
+                    requests: Some(session.entries()?),
+                });
+            }
+            Some(miss) => miss,
+        },
+        Err(error) if cx.cancel.is_cancelled() => return Err(error),
+        Err(error) => error.to_string(),
+        Ok((_, None)) => String::new(),
+    };
+    cx.notice(format!("it needs the whole indexes: {why}"));
+    Ok(whole(staging))
+}
+
+/// One run, with its network.
+fn attempt(
+    world: &World,
+    cx: &Context,
+    run: &Run,
+    traffic: Option<&(Recorded, Traffic)>,
+) -> Result<(Box<dyn Staging>, Option<Session>), OpError> {
     let started = traffic.map(|(recorded, traffic)| Session::start(world, recorded, traffic));
     let session = started.transpose()?;
     if let Some((_, Traffic::Open)) = traffic {
@@ -325,18 +371,7 @@ pub(crate) fn run_staged(world: &World, cx: &Context, run: &Run) -> Result<Ran, 
             if let Some(trust) = &trust {
                 trust.take_out(staging.upper())?;
             }
-            let requests = match (&session, traffic) {
-                (Some(session), Some((_, Traffic::Open))) => Some(session.entries()?),
-                (Some(session), _) => {
-                    session
-                        .misses()
-                        .into_iter()
-                        .for_each(|miss| cx.notice(miss));
-                    None
-                }
-                (None, _) => None,
-            };
-            Ok(Ran { staging, requests })
+            Ok((staging, session))
         }
         Ok(exit) => {
             let error = failure(exit, &run.argv);

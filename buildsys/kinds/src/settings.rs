@@ -19,6 +19,8 @@ pub struct StepSettings {
     pub network: Option<StepNetwork>,
     /// Which recorded steps are recorded again although they are locked.
     pub relock: Relock,
+    /// Whether recorded steps run once more, with package indexes cut down to what they took.
+    pub reduce: bool,
     /// More lines of /etc/hosts: names with their addresses.
     pub hosts: Vec<(String, String)>,
     /// The most that a step may use.

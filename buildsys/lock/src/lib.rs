@@ -11,6 +11,7 @@ mod base;
 mod document;
 mod error;
 mod field;
+mod lasting;
 mod network;
 mod packages;
 mod source;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tbuild_digest::BlobDigest;
 
 use crate::field::{maybe_sha256, sha256};
+use crate::lasting::is_lasting;
 
 /// The steps of one image, and every request of theirs with its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,19 +60,27 @@ pub struct RequestLock {
     pub sha256: BlobDigest,
     /// Its bytes.
     pub size: u64,
+    /// Whether it is the origin's answer cut down to what was needed of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reduced: bool,
     /// Which steps asked for it.
     pub steps: Vec<String>,
 }
 
 impl RequestLock {
+    /// Whether its origin never changes it: with place and digest it can be had again for as long as it is there.
+    pub fn is_lasting(&self) -> bool {
+        !self.reduced && is_lasting(&self.method, &self.path, self.status)
+    }
+
     /// Whether it is the same question with the same answer, whoever asked.
     fn is_like(&self, other: &Self) -> bool {
         // Digests first: locks of large package managers have thousands of requests, each looked for among all.
         self.sha256 == other.sha256
             && (&self.origin, &self.path, &self.method, &self.body)
                 == (&other.origin, &other.path, &other.method, &other.body)
-            && (&self.asked, self.status, &self.headers, self.size)
-                == (&other.asked, other.status, &other.headers, other.size)
+            && (&self.asked, self.status, &self.headers, self.reduced)
+                == (&other.asked, other.status, &other.headers, other.reduced)
     }
 }
 
@@ -171,6 +180,7 @@ mod tests {
             headers: Vec::new(),
             sha256: BlobDigest(Sha256::of(body.as_bytes())),
             size: body.len() as u64,
+            reduced: false,
             steps: Vec::new(),
         }
     }

@@ -47,6 +47,9 @@ pub struct Entry {
     pub sha256: BlobDigest,
     /// The body's, in bytes.
     pub size: u64,
+    /// Whether it is the origin's answer cut down to what was needed of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reduced: bool,
 }
 
 /// Headers of answers that are kept. Dates, cookies, and what caches say of themselves are other ones every time.
@@ -118,6 +121,7 @@ impl Entry {
             headers,
             sha256,
             size,
+            reduced: false,
         }
     }
 

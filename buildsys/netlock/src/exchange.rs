@@ -16,7 +16,7 @@ use crate::entry::{Entry, Request, is_lasting, kept};
 use crate::gateway::Gateway;
 use crate::headers::forwarded;
 use crate::journal::Mode;
-use crate::place::Target;
+use crate::place::{Target, without_secrets};
 use crate::replay::{header_map, response};
 use crate::upstream::UpstreamError;
 
@@ -144,22 +144,44 @@ impl Gateway {
         if entry.request.body.is_some() {
             return Err(gone("nothing is sent twice"));
         }
+        if entry.reduced {
+            return Err(gone(
+                "no origin has them: they were made when it was locked",
+            ));
+        }
         let method = Method::from_bytes(entry.request.method.as_bytes());
         let method = method.map_err(|error| broken(&error))?;
+        let mut whys = Vec::new();
+        for url in self.places.urls(entry, url) {
+            match self.fetch(entry, &url, &method, head).await {
+                Ok(sha256) if sha256 == entry.sha256 => return Ok(()),
+                Ok(_) => whys.push(format!("{} serves others now", without_secrets(&url))),
+                Err(error) => whys.push(error.to_string()),
+            }
+        }
+        Err(gone(&whys.join("; ")))
+    }
+
+    /// Reads a recorded answer anew, from one of the places where it may be.
+    async fn fetch(
+        &self,
+        entry: &Entry,
+        url: &str,
+        method: &Method,
+        head: &http::request::Parts,
+    ) -> Result<BlobDigest, UpstreamError> {
         let headers = forwarded(&head.headers);
-        let asked = self.upstream.ask(method, url, headers, Bytes::new());
-        let response = asked.await.map_err(|error| self.failed(&error))?;
+        let asked = self
+            .upstream
+            .ask(method.clone(), url, headers, Bytes::new());
+        let response = asked.await?;
         // The program hears of it when it is whole.
         let (listener, nobody) = mpsc::channel(1);
         drop(nobody);
         let store = Arc::clone(&self.store);
         let place = entry.request.to_string();
         let kept = self.upstream.keep(store, &place, response, listener).await;
-        match kept {
-            Ok((sha256, _)) if sha256 == entry.sha256 => Ok(()),
-            Ok(_) => Err(gone("its origin serves others now")),
-            Err(error) => Err(self.failed(&error)),
-        }
+        kept.map(|(sha256, _)| sha256)
     }
 
     /// Answers with what was recorded; None where its bytes are not in the store.

@@ -179,6 +179,7 @@ mod tests {
             headers: BTreeMap::new(),
             sha256: tbuild_digest::BlobDigest(tbuild_digest::Sha256::of(b"")),
             size: 0,
+            reduced: false,
         }
     }
 

@@ -21,6 +21,7 @@ impl From<&RequestLock> for Entry {
             headers: map(&lock.headers),
             sha256: lock.sha256,
             size: lock.size,
+            reduced: lock.reduced,
         }
     }
 }
@@ -43,6 +44,7 @@ impl From<&Entry> for RequestLock {
             headers: lines(&entry.headers),
             sha256: entry.sha256,
             size: entry.size,
+            reduced: entry.reduced,
             steps: Vec::new(),
         }
     }
@@ -101,6 +103,7 @@ mod tests {
             headers: BTreeMap::from([("location".to_owned(), "<npm>/a: b".to_owned())]),
             sha256: BlobDigest(Sha256::of(b"")),
             size: 0,
+            reduced: false,
         };
         assert_eq!(Entry::from(&RequestLock::from(&entry)), entry);
         let line = entry.line();

@@ -4,9 +4,19 @@ use std::fmt;
 
 use http::uri::Authority as Host;
 
-/// The origins of this machine: a logical name, and the base URL that serves it, without a slash at its end.
+use crate::entry::{Entry, Request};
+
+/// The origins of this machine: logical names, and base URLs that serve them, without a slash at their ends.
 #[derive(Debug, Clone, Default)]
-pub struct Places(Vec<(String, String)>);
+pub struct Places {
+    /// First choices first.
+    bases: Vec<(String, String)>,
+    /// The longest first: one origin may lie below another.
+    longest: Vec<(String, String)>,
+}
+
+/// Stands in a base URL for the digest of what is wanted: such an origin has bytes by what they are.
+const BY_DIGEST: &str = "{sha256}";
 
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,15 +37,37 @@ impl fmt::Display for Place {
 const FOLDED: char = '<';
 
 impl Places {
-    /// Origins with their base URLs. One origin may have several.
+    /// Origins with their base URLs. One origin may have several, first choices first; one with `{sha256}` in it has
+    /// bytes by their digest.
     pub fn new(origins: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut origins: Vec<_> = origins
+        let bases: Vec<_> = origins
             .into_iter()
             .map(|(name, base)| (name, base.trim_end_matches('/').to_owned()))
             .collect();
-        // The longest first: one origin may lie below another.
-        origins.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then_with(|| a.cmp(b)));
-        Self(origins)
+        let mut longest = bases.clone();
+        longest.retain(|(_, base)| !base.contains(BY_DIGEST));
+        longest.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then_with(|| a.cmp(b)));
+        Self { bases, longest }
+    }
+
+    /// Where the bytes of a recorded answer may be had: `url` is what the step asked for.
+    pub(crate) fn urls(&self, entry: &Entry, url: &str) -> Vec<String> {
+        let Request { origin, path, .. } = &entry.request;
+        let bases = self.bases.iter().filter(|(name, _)| name == origin);
+        let others = bases.map(|(_, base)| {
+            if base.contains(BY_DIGEST) {
+                base.replace(BY_DIGEST, &entry.sha256.hex())
+            } else {
+                format!("{base}/{path}")
+            }
+        });
+        let mut urls = vec![url.to_owned()];
+        for other in others {
+            if !urls.contains(&other) {
+                urls.push(other);
+            }
+        }
+        urls
     }
 
     /// The place of a URL, without what is secret in it.
@@ -58,7 +90,7 @@ impl Places {
     }
 
     fn known<'a>(&'a self, url: &'a str) -> Option<(&'a str, &'a str)> {
-        self.0.iter().find_map(|(name, base)| {
+        self.longest.iter().find_map(|(name, base)| {
             let rest = url.strip_prefix(base.as_str())?;
             match rest.strip_prefix('/') {
                 Some(path) => Some((name.as_str(), path)),
@@ -84,7 +116,8 @@ impl Places {
         let Some((name, path)) = origin else {
             return folded.to_owned();
         };
-        match self.0.iter().rev().find(|(known, _)| known == name) {
+        let mut bases = self.bases.iter();
+        match bases.find(|(known, base)| known == name && !base.contains(BY_DIGEST)) {
             Some((_, base)) => format!("{base}/{path}"),
             None => folded.to_owned(),
         }

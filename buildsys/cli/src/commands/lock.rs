@@ -57,7 +57,10 @@ fn is_recorded(config: &Config, node: &NodeRef) -> Result<bool, CliError> {
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let project = Project::load(global)?;
-    let mut steps = StepSettings::default();
+    let mut steps = StepSettings {
+        reduce: true,
+        ..StepSettings::default()
+    };
     if arguments.update {
         let found = arguments.nodes.iter();
         let found = found.filter_map(|name| project.config.find(name).ok());

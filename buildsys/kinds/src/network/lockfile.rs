@@ -11,7 +11,8 @@ use tbuild_store::Store as _;
 use super::Recorded;
 use crate::World;
 
-fn path(world: &World, node: &str) -> PathBuf {
+/// Where the lock of a node is.
+pub(super) fn path(world: &World, node: &str) -> PathBuf {
     let folder = world.project.join("lockfiles");
     folder.join(file_name(Kind::Network, node))
 }
@@ -65,15 +66,19 @@ pub(super) fn put(world: &World, of: &Recorded, entries: &[Entry]) -> Result<Vec
         know(world, &of.of.name, lock);
         return Ok(Vec::new());
     }
-    crate::base::write(&path(world, &of.of.name), &lock.to_text())?;
+    // First what the lock speaks of.
+    let left_out = super::pack::write(world, &lock)?;
+    crate::base::write(&path(world, &of.of.name), lock.to_text())?;
     let lock = know(world, &of.of.name, lock);
     let now = packages(lock.of_step(&of.step.id).into_iter().flatten());
-    Ok(match before.of_step(&of.step.id) {
+    let mut told = match before.of_step(&of.step.id) {
         Some(requests) => changes(&packages(requests), &now),
         None => vec![format!(
             "locked {} requests; packages among them: {}",
             entries.len(),
             now.len()
         )],
-    })
+    };
+    told.extend(left_out.map(|what| format!("{what}; {}", of.of.reduction())));
+    Ok(told)
 }

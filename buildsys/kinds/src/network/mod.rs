@@ -2,6 +2,8 @@
 
 mod authority;
 mod lockfile;
+mod pack;
+mod reduce;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -18,6 +20,7 @@ use tbuild_netlock::{
 use tbuild_realise::OpError;
 use tbuild_store::Store;
 
+pub(crate) use self::reduce::reduced;
 pub(crate) use self::trust::Trust;
 use crate::{LayerRef, World};
 
@@ -49,6 +52,14 @@ impl StepsLock {
             .steps
             .relock
             .wants(self.node.as_deref().unwrap_or_default())
+    }
+
+    /// How its pack is made small, for the user.
+    fn reduction(&self) -> String {
+        match &self.node {
+            Some(node) => format!("`tbuild lock --update {node}` cuts package indexes down"),
+            None => "`tbuild lock` cuts package indexes down for images of tbuild.toml".to_owned(),
+        }
     }
 
     /// How it is brought up to date, for the user.
@@ -130,7 +141,7 @@ impl Recorded {
         let changes = lockfile::put(world, self, entries)?;
         if let Ok(mut fresh) = world.recordings.fresh.lock() {
             let known = fresh.entry(self.of.name.clone()).or_default();
-            known.extend(entries.iter().cloned());
+            known.extend(entries.iter().filter(|entry| !entry.reduced).cloned());
         }
         Ok(changes)
     }
@@ -144,7 +155,9 @@ impl Recorded {
             return Ok(known.unwrap_or_default());
         }
         let lock = lockfile::read(world, &self.of.name)?;
-        Ok(lock.requests.iter().map(Entry::from).collect())
+        // What was cut down for others lacks what this one will want.
+        let whole = lock.requests.iter().filter(|request| !request.reduced);
+        Ok(whole.map(Entry::from).collect())
     }
 }
 
@@ -154,6 +167,8 @@ pub(crate) struct Session {
     authority: Arc<Authority>,
     journal: Arc<Journal>,
     mode: Mode,
+    /// Whether it answers with indexes that were cut down, and signed again.
+    is_reduced: bool,
     remedy: String,
 }
 
@@ -168,6 +183,8 @@ impl Session {
             Traffic::Locked(entries) => (Mode::Replay, entries.clone()),
             Traffic::Open => (Mode::Extend, recorded.known(world)?),
         };
+        pack::fill(world, &recorded.of.name, &entries)?;
+        let is_reduced = entries.iter().any(|entry| entry.reduced);
         let client = tbuild_fetch::relay(&world.machine.http)
             .map_err(|error| OpError::unreachable(&error))?;
         let journal = Arc::new(Journal::of(entries));
@@ -196,6 +213,7 @@ impl Session {
             authority,
             journal,
             mode,
+            is_reduced,
             remedy: recorded.of.remedy(),
         })
     }
@@ -217,7 +235,8 @@ impl Session {
         layers: &[LayerRef],
         folder: PathBuf,
     ) -> Result<Option<Trust>, OpError> {
-        Trust::over(world, layers, folder, self.authority.certificate())
+        let authority = self.authority.certificate();
+        Trust::over(world, layers, folder, authority, self.is_reduced)
     }
 
     /// What the step asked for, once it has ended well and all of it has come.

@@ -1,9 +1,13 @@
-//! What programs of a recorded step trust by themselves: the bundle of their distribution.
+//! What programs of a recorded step trust by themselves: the bundle of their distribution, and apt's keyrings.
 //!
 //! Variables tell most programs of the authority; some read the distribution's bundle and nothing else. So the step
 //! runs over one more layer, which has that bundle with the authority in it. Unlike a mount it may be replaced, as
 //! `update-ca-certificates` does. What the step writes of it goes into its own layer without the authority.
+//!
+//! Where the lock has package indexes that were cut down, keyrings have the key that signed them, in the same way. Who
+//! is answered by origins never sees it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,6 +16,8 @@ use rustix::fs::{
     AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
 };
 use tbuild_realise::OpError;
+use tbuild_reduce::keyring::with_key;
+use tbuild_reduce::openpgp::Key;
 use tbuild_tree::{Entry, Node, Rootfs, TreePath};
 
 use crate::content::read_in_layers;
@@ -24,20 +30,40 @@ const BUNDLES: [&str; 3] = [
     "etc/ssl/cert.pem",
 ];
 
+/// Where keyrings of apt are: folders, and how their names end.
+const KEYRINGS: [&str; 3] = [
+    "etc/apt/keyrings",
+    "etc/apt/trusted.gpg.d",
+    "usr/share/keyrings",
+];
+const KEYRING_ENDS: [&str; 3] = [".asc", ".gpg", ".pgp"];
+/// The oldest one.
+const KEYRING: &str = "etc/apt/trusted.gpg";
+
 /// The layer, and what to look for in what the step writes.
 pub(crate) struct Trust {
     folder: PathBuf,
     bundles: Vec<TreePath>,
     authority: String,
+    keyrings: Vec<Keyring>,
+}
+
+/// A keyring as it is and as the step sees it.
+struct Keyring {
+    path: TreePath,
+    own: Vec<u8>,
+    shown: Vec<u8>,
 }
 
 impl Trust {
-    /// Makes the layer in `folder`, which is not there yet, over an image's; none where the image has no bundle.
+    /// Makes the layer in `folder`, which is not there yet, over an image's; none where the image has nothing of the
+    /// kind. Keyrings are in it if `is_reduced`.
     pub(super) fn over(
         world: &World,
         layers: &[LayerRef],
         folder: PathBuf,
         authority: &str,
+        is_reduced: bool,
     ) -> Result<Option<Self>, OpError> {
         let view = world.rootfs(layers)?;
         let mut bundles = Vec::new();
@@ -56,10 +82,25 @@ impl Trust {
             write(&folder, &view, &entry, &bytes).map_err(|error| OpError::internal(&error))?;
             bundles.push(entry.path);
         }
-        Ok((!bundles.is_empty()).then(|| Self {
+        let mut keyrings: Vec<Keyring> = Vec::new();
+        if is_reduced {
+            let key = Key::well_known().map_err(|error| OpError::failed_text(error.to_string()))?;
+            let key = key.public();
+            for entry in entries_of_keyrings(&view) {
+                let Some(own) = read_in_layers(world, layers, &view, &entry.path)? else {
+                    continue;
+                };
+                let shown = with_key(&own, &key);
+                write(&folder, &view, &entry, &shown).map_err(|error| OpError::internal(&error))?;
+                let path = entry.path;
+                keyrings.push(Keyring { path, own, shown });
+            }
+        }
+        Ok((!bundles.is_empty() || !keyrings.is_empty()).then(|| Self {
             folder,
             bundles,
             authority: authority.to_owned(),
+            keyrings,
         }))
     }
 
@@ -70,12 +111,48 @@ impl Trust {
 
     /// Takes the authority out of the bundles that a step has written.
     pub(crate) fn take_out(&self, upper: &Path) -> Result<(), OpError> {
-        let done = self
-            .bundles
-            .iter()
-            .try_for_each(|bundle| take_out(upper, bundle, self.authority.as_bytes()));
+        let bundles = self.bundles.iter();
+        let done = bundles
+            .map(|bundle| {
+                rewrite(upper, bundle, |bytes| {
+                    without(bytes, self.authority.as_bytes())
+                })
+            })
+            .chain(self.keyrings.iter().map(|keyring| {
+                rewrite(upper, &keyring.path, |bytes| {
+                    (bytes == keyring.shown).then(|| keyring.own.clone())
+                })
+            }))
+            .collect::<io::Result<()>>();
         done.map_err(|error| OpError::internal(&error))
     }
+}
+
+/// The files of keyrings in an image, links followed.
+fn entries_of_keyrings(view: &Rootfs) -> Vec<Entry> {
+    let mut paths = BTreeSet::from([TreePath::from(KEYRING)]);
+    for layer in view.layers() {
+        let in_folders = layer.entries().iter().filter(|entry| {
+            let path = entry.path.as_bytes();
+            let is_in = |folder: &str| {
+                let rest = path.strip_prefix(folder.as_bytes());
+                let name = rest.and_then(|rest| rest.strip_prefix(b"/"));
+                name.is_some_and(|name| !name.contains(&b'/'))
+            };
+            KEYRINGS.iter().any(|folder| is_in(folder))
+                && KEYRING_ENDS
+                    .iter()
+                    .any(|end| path.ends_with(end.as_bytes()))
+        });
+        paths.extend(in_folders.map(|entry| entry.path.clone()));
+    }
+    let found = paths
+        .iter()
+        .filter_map(|path| view.resolve(path, true).ok()?.entry);
+    let files = found.filter(|entry| matches!(entry.node, Node::File { .. }));
+    // Several names may lead to one file.
+    let files: BTreeMap<TreePath, Entry> = files.map(|entry| (entry.path.clone(), entry)).collect();
+    files.into_values().collect()
 }
 
 /// Writes a file with all that leads to it, as `view` has it: overlayfs shows of a folder what the topmost layer says.
@@ -132,14 +209,18 @@ fn dress(path: &Path, entry: &Entry) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes `authority` out of a file below `upper`, if it is one and has it. The step made what is there: no link is
-/// followed, and nothing but a regular file is looked into.
-fn take_out(upper: &Path, bundle: &TreePath, authority: &[u8]) -> io::Result<()> {
+/// Puts what `change` makes of a file below `upper` into its place, if it is a file and there is something to change.
+/// The step made what is there: no link is followed, and nothing but a regular file is looked into.
+fn rewrite(
+    upper: &Path,
+    path: &TreePath,
+    change: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) -> io::Result<()> {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(upper, flags, Mode::empty())?;
     let opened = rustix::fs::openat2(
         &root,
-        bundle.as_bytes(),
+        path.as_bytes(),
         OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
         Mode::empty(),
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
@@ -152,7 +233,7 @@ fn take_out(upper: &Path, bundle: &TreePath, authority: &[u8]) -> io::Result<()>
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    let Some(kept) = without(&bytes, authority) else {
+    let Some(kept) = change(&bytes) else {
         return Ok(());
     };
     file.set_len(0)?;
@@ -184,10 +265,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("a/bundle");
         let bundle = TreePath::from("a/bundle");
-        take_out(folder.path(), &bundle, b"own\n").expect("nothing there");
+        let take_out = |upper: &Path| rewrite(upper, &bundle, |bytes| without(bytes, b"own\n"));
+        take_out(folder.path()).expect("nothing there");
         std::fs::create_dir(folder.path().join("a")).expect("made");
         std::fs::write(&file, "one\nown\ntwo\nown\n").expect("written");
-        take_out(folder.path(), &bundle, b"own\n").expect("taken out");
+        take_out(folder.path()).expect("taken out");
         let read = || std::fs::read_to_string(&file).expect("read");
         assert_eq!(read(), "one\ntwo\n");
         // What a step links to is not its own.
@@ -195,7 +277,7 @@ mod tests {
         std::fs::write(outside.path().join("bundle"), "own\n").expect("written");
         std::fs::remove_dir_all(folder.path().join("a")).expect("removed");
         std::os::unix::fs::symlink(outside.path(), folder.path().join("a")).expect("linked");
-        take_out(folder.path(), &bundle, b"own\n").expect("left alone");
+        take_out(folder.path()).expect("left alone");
         assert_eq!(read(), "own\n");
     }
 }
