@@ -88,12 +88,14 @@ fn project(root: &mut TableReader, errors: &mut Vec<Diagnostic>) -> Option<Proje
     let registry = table.string("registry");
     let default = refs::nodes(&mut table, "default");
     let env = table.strings("env");
+    let network = make::network(&mut table);
     table.finish(errors);
     Some(Project {
         name: name?,
         registry,
         default,
         env,
+        network: network?,
     })
 }
 

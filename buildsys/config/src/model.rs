@@ -57,6 +57,8 @@ pub struct Project {
     pub default: Vec<Spanned<NodeRef>>,
     /// Variables of the environment that `${env:X}` may read.
     pub env: Vec<Spanned<String>>,
+    /// What network a RUN of an image has where neither it nor the image says; the host's if nothing is said.
+    pub network: Option<Network>,
 }
 
 /// `[source.X]`
@@ -164,7 +166,7 @@ pub struct Image {
     pub labels: BTreeMap<String, String>,
     /// Platforms; the host's if empty.
     pub platforms: Vec<Platform>,
-    /// What network a RUN has that asks for none; the host's if nothing is said.
+    /// What network a RUN has that asks for none; the project's if nothing is said.
     pub network: Option<Network>,
     /// Name in the registry.
     pub repository: String,

@@ -81,7 +81,7 @@ fn recipe(names: &BuildNames<'_, '_>) -> Recipe {
         name: "build".to_owned(),
         lock: Arc::new(StepsLock {
             name: build.lock.clone(),
-            node: None,
+            nodes: Vec::new(),
         }),
         file: build.file.display().to_string(),
         text: build.text.clone(),

@@ -252,7 +252,7 @@ impl<'a> Pipeline<'a> {
             recorded: Recorded::new(
                 &Arc::new(StepsLock {
                     name: format!("artifact:{name}"),
-                    node: Some(format!("artifact:{name}")),
+                    nodes: vec![format!("artifact:{name}")],
                 }),
                 "",
                 &artifact.run.argv().join(" "),

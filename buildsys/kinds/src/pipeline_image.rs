@@ -63,6 +63,47 @@ impl<'a> Pipeline<'a> {
             .ok_or_else(|| Self::missing("image", name))
     }
 
+    /// The lock of an image's steps. Images of one Dockerfile have one lock: they may have stages in common.
+    fn steps_lock(&self, name: &str, file: &str) -> Arc<StepsLock> {
+        let images = self.config.images.iter();
+        let alike = images.filter(|(_, image)| {
+            let of = image.dockerfile.as_ref();
+            of.is_some_and(|of| of.value == file)
+        });
+        let nodes: BTreeSet<String> = alike.map(|(name, _)| format!("image:{name}")).collect();
+        let own = format!("image:{name}");
+        if nodes.len() < 2 {
+            return Arc::new(StepsLock {
+                name: name.to_owned(),
+                nodes: vec![own],
+            });
+        }
+        let folder = file.rsplit_once('/').map_or(file, |(folder, _)| folder);
+        let others = nodes.into_iter().filter(|node| *node != own);
+        Arc::new(StepsLock {
+            name: folder.strip_prefix("images/").unwrap_or(folder).to_owned(),
+            nodes: std::iter::once(own.clone()).chain(others).collect(),
+        })
+    }
+
+    /// The lock of what the steps of a node ask of the network; none where it has no steps of its own.
+    pub fn lock_of(&self, node: &NodeRef) -> Result<Option<Arc<StepsLock>>, OpError> {
+        Ok(match node.kind {
+            Kind::Image => {
+                let image = self.configured(&node.name)?;
+                let files = image.dockerfiles(&node.name);
+                let is_there = |file: &&String| self.world.resolve(Path::new(file)).exists();
+                let file = files.iter().find(is_there).or(files.last());
+                file.map(|file| self.steps_lock(&node.name, file))
+            }
+            Kind::Artifact => Some(Arc::new(StepsLock {
+                name: node.to_string(),
+                nodes: vec![node.to_string()],
+            })),
+            _ => None,
+        })
+    }
+
     /// The nodes of an image of tbuild.toml for platforms.
     fn recipe(
         &mut self,
@@ -94,10 +135,7 @@ impl<'a> Pipeline<'a> {
         };
         let recipe = Recipe {
             name: name.to_owned(),
-            lock: Arc::new(StepsLock {
-                name: name.to_owned(),
-                node: Some(format!("image:{name}")),
-            }),
+            lock: self.steps_lock(name, &file),
             file,
             text,
             target: image.target.as_ref().map(|target| target.value.clone()),
@@ -109,7 +147,10 @@ impl<'a> Pipeline<'a> {
             platform: all.first().cloned().unwrap_or_default(),
             wanted,
             labels: Vec::new(),
-            network: image.network.map_or(StepNetwork::Host, step_network),
+            network: image
+                .network
+                .or(self.config.project.network)
+                .map_or(StepNetwork::Host, step_network),
             no_cache: false,
             allow_insecure: self.world.steps.insecure,
         };

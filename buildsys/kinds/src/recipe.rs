@@ -405,12 +405,14 @@ impl Recipe {
             let earlier_alike = stage.steps[..number].iter().filter(alike).count();
             let own = stage.name.clone();
             let own = own.unwrap_or_else(|| stage.index.to_string());
-            let recorded = Recorded::new(
-                &self.lock,
-                &format!("{own} {platform}"),
-                &instruction.text,
-                earlier_alike,
-            );
+            // One Dockerfile may be built on several bases and with several arguments.
+            let mut within = format!("{own} {platform} {}", root(plan, stage));
+            for (name, value) in &self.args {
+                if instruction.text.contains(name.as_str()) {
+                    within = format!("{within} {name}={value}");
+                }
+            }
+            let recorded = Recorded::new(&self.lock, &within, &instruction.text, earlier_alike);
             let step = Step {
                 recorded,
                 network: world.steps.network.unwrap_or(self.network),
@@ -429,6 +431,22 @@ impl Recipe {
         }
         shared.insert(print, at);
         Ok(End { node: at, platform })
+    }
+}
+
+/// What a stage is built on, at the bottom of all stages below it.
+fn root<'a>(plan: &'a Plan, stage: &'a Stage) -> &'a str {
+    let mut base = &stage.base;
+    while let BaseRef::Stage(index) = base {
+        // Stages are built on earlier ones.
+        let Some(stage) = plan.stages.iter().find(|stage| stage.index == *index) else {
+            break;
+        };
+        base = &stage.base;
+    }
+    match base {
+        BaseRef::Named(name, _) => name,
+        BaseRef::Scratch | BaseRef::Stage(_) => "",
     }
 }
 

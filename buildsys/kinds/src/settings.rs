@@ -8,6 +8,8 @@ use std::time::Duration;
 use tbuild_config::Network;
 use tbuild_exec::Limits;
 
+use crate::network::StepsLock;
+
 /// What a build gives its steps besides what they say themselves.
 #[derive(Debug, Clone, Default)]
 pub struct StepSettings {
@@ -41,15 +43,18 @@ pub enum Relock {
     All,
     /// Those of these nodes: `image:web`, `artifact:css`.
     Of(BTreeSet<String>),
+    /// These, by the names of their locks and their own ids there.
+    Steps(BTreeSet<(String, String)>),
 }
 
 impl Relock {
-    /// Whether the steps of a node are recorded again.
-    pub(crate) fn wants(&self, node: &str) -> bool {
+    /// Whether a step of a lock is recorded again.
+    pub(crate) fn wants(&self, of: &StepsLock, step: &str) -> bool {
         match self {
             Self::Nothing => false,
             Self::All => true,
-            Self::Of(nodes) => nodes.contains(node),
+            Self::Of(nodes) => of.nodes.iter().any(|node| nodes.contains(node)),
+            Self::Steps(steps) => steps.contains(&(of.name.clone(), step.to_owned())),
         }
     }
 }

@@ -152,12 +152,24 @@ impl Gateway {
         let method = Method::from_bytes(entry.request.method.as_bytes());
         let method = method.map_err(|error| broken(&error))?;
         let mut whys = Vec::new();
-        for url in self.places.urls(entry, url) {
+        let mut is_lost = true;
+        for url in self.places.urls(entry, Some(url)) {
+            let shown = without_secrets(&url);
             match self.fetch(entry, &url, &method, head).await {
-                Ok(sha256) if sha256 == entry.sha256 => return Ok(()),
-                Ok(_) => whys.push(format!("{} serves others now", without_secrets(&url))),
-                Err(error) => whys.push(error.to_string()),
+                Ok((status, _)) if status.as_u16() != entry.status => {
+                    is_lost &= !status.is_server_error();
+                    whys.push(format!("{shown} answers {status}"));
+                }
+                Ok((_, sha256)) if sha256 == entry.sha256 => return Ok(()),
+                Ok(_) => whys.push(format!("{shown} serves others now")),
+                Err(error) => {
+                    is_lost = false;
+                    whys.push(error.to_string());
+                }
             }
+        }
+        if is_lost {
+            self.journal.lose(entry.request.clone());
         }
         Err(gone(&whys.join("; ")))
     }
@@ -169,19 +181,20 @@ impl Gateway {
         url: &str,
         method: &Method,
         head: &http::request::Parts,
-    ) -> Result<BlobDigest, UpstreamError> {
+    ) -> Result<(StatusCode, BlobDigest), UpstreamError> {
         let headers = forwarded(&head.headers);
         let asked = self
             .upstream
             .ask(method.clone(), url, headers, Bytes::new());
         let response = asked.await?;
+        let status = response.status();
         // The program hears of it when it is whole.
         let (listener, nobody) = mpsc::channel(1);
         drop(nobody);
         let store = Arc::clone(&self.store);
         let place = entry.request.to_string();
         let kept = self.upstream.keep(store, &place, response, listener).await;
-        kept.map(|(sha256, _)| sha256)
+        kept.map(|(sha256, _)| (status, sha256))
     }
 
     /// Answers with what was recorded; None where its bytes are not in the store.

@@ -54,6 +54,7 @@ struct State {
     used: BTreeSet<(Request, BTreeMap<String, String>)>,
     misses: Vec<Miss>,
     failures: Vec<String>,
+    lost: Vec<Request>,
 }
 
 impl State {
@@ -102,6 +103,11 @@ impl Journal {
         self.state().misses.clone()
     }
 
+    /// What is recorded and was asked for, and whose bytes nobody has any more.
+    pub fn lost(&self) -> Vec<Request> {
+        self.state().lost.clone()
+    }
+
     /// What went wrong between the gateway and origins, in words.
     pub fn failures(&self) -> Vec<String> {
         self.state().failures.clone()
@@ -141,6 +147,14 @@ impl Journal {
             state.misses.push(miss.clone());
         }
         miss
+    }
+
+    /// Notes that the bytes of a recorded answer are nowhere to be had.
+    pub(crate) fn lose(&self, request: Request) {
+        let mut state = self.state();
+        if !state.lost.contains(&request) {
+            state.lost.push(request);
+        }
     }
 
     /// Notes that an origin could not be had.

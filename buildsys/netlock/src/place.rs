@@ -50,9 +50,11 @@ impl Places {
         Self { bases, longest }
     }
 
-    /// Where the bytes of a recorded answer may be had: `url` is what the step asked for.
-    pub(crate) fn urls(&self, entry: &Entry, url: &str) -> Vec<String> {
+    /// Where the bytes of a recorded answer may be had: first what the step asked for, if that is known.
+    pub(crate) fn urls(&self, entry: &Entry, asked: Option<&str>) -> Vec<String> {
         let Request { origin, path, .. } = &entry.request;
+        // An origin that has no name is called by its address.
+        let own = origin.contains("://").then(|| format!("{origin}/{path}"));
         let bases = self.bases.iter().filter(|(name, _)| name == origin);
         let others = bases.map(|(_, base)| {
             if base.contains(BY_DIGEST) {
@@ -61,10 +63,15 @@ impl Places {
                 format!("{base}/{path}")
             }
         });
-        let mut urls = vec![url.to_owned()];
-        for other in others {
-            if !urls.contains(&other) {
-                urls.push(other);
+        let mut urls = Vec::new();
+        for url in asked
+            .map(str::to_owned)
+            .into_iter()
+            .chain(own)
+            .chain(others)
+        {
+            if !urls.contains(&url) {
+                urls.push(url);
             }
         }
         urls

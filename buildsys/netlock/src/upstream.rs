@@ -5,14 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use http::{HeaderMap, Method};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, StatusCode};
 use tbuild_digest::BlobDigest;
 use tbuild_store::{Store, StoreError};
 use tokio::sync::mpsc;
 
 use bytes::Bytes;
 
-use crate::place::without_secrets;
+use crate::entry::Entry;
+use crate::place::{Places, without_secrets};
 
 /// How much one step may have.
 #[derive(Debug, Clone)]
@@ -107,6 +109,33 @@ impl Upstream {
             }),
             _ => Ok(response),
         }
+    }
+
+    /// Whether an origin has what was recorded: as much of it, at one of its places. An error where that cannot be
+    /// found out.
+    pub async fn has(&self, places: &Places, entry: &Entry) -> Result<bool, UpstreamError> {
+        let mut unknown = None;
+        for url in places.urls(entry, None) {
+            let asked = self.ask(Method::HEAD, &url, HeaderMap::new(), Bytes::new());
+            match asked.await {
+                Ok(answer) if answer.status() == StatusCode::OK => {
+                    let length = answer.headers().get(CONTENT_LENGTH);
+                    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+                    if length.is_none_or(|length: u64| length == entry.size) {
+                        return Ok(true);
+                    }
+                }
+                Ok(answer) if answer.status().is_server_error() => {
+                    unknown = Some(UpstreamError::Failed {
+                        url: without_secrets(&url),
+                        why: format!("its host answers {}", answer.status()),
+                    });
+                }
+                Ok(_) => {}
+                Err(error) => unknown = Some(error),
+            }
+        }
+        unknown.map_or(Ok(false), Err)
     }
 
     async fn refuse_local(&self, url: &str) -> Result<(), UpstreamError> {

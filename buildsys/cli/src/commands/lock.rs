@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tbuild_config::{Config, Kind, Network, NodeRef};
-use tbuild_kinds::{Nodes, Relock, StepSettings};
+use tbuild_kinds::{Gone, Nodes, Relock, StepSettings, StepsLock, network_locks};
 
 use crate::args::Global;
 use crate::engine::Engine;
@@ -20,6 +20,59 @@ pub struct Arguments {
     /// Resolve again what is locked
     #[arg(long)]
     update: bool,
+    /// Record again the steps whose locked bytes nobody has any more, and no others
+    #[arg(long, conflicts_with = "update", requires = "nodes")]
+    update_missing: bool,
+    /// Write nothing: ask origins whether they still have what is locked of steps' networks; exit code 4 if not
+    #[arg(long, conflicts_with_all = ["update", "update_missing"])]
+    check: bool,
+}
+
+/// What of the locks of these nodes, of all if there are none, no origin has any more.
+async fn gone(engine: &Engine, names: &[String]) -> Result<Vec<Gone>, CliError> {
+    if engine.world.offline {
+        return Err(CliError::usage("--offline: origins are to be asked"));
+    }
+    let pipeline = engine.pipeline();
+    let mut locks = Vec::new();
+    for name in names {
+        for node in super::target::find(&engine.project, std::slice::from_ref(name))? {
+            is_recorded(&engine.project.config, &node)?;
+            locks.extend(pipeline.lock_of(&node)?.map(|lock| StepsLock::clone(&lock)));
+        }
+    }
+    if names.is_empty() {
+        locks = network_locks(&engine.world)?;
+    }
+    Ok(tbuild_kinds::gone(&engine.world, &locks).await?)
+}
+
+/// Shows what is gone.
+fn show_gone(gone: &[Gone]) {
+    for one in gone {
+        let stored = if one.is_stored {
+            " (this store has it still)"
+        } else {
+            ""
+        };
+        crate::report::eprint(&format!(
+            "gone: {} of lockfiles' {}{stored}\n",
+            one.request, one.lock
+        ));
+    }
+}
+
+async fn check(engine: &Engine, names: &[String]) -> Result<u8, CliError> {
+    let gone = gone(engine, names).await?;
+    show_gone(&gone);
+    if gone.is_empty() {
+        crate::report::eprint("all that is locked of steps' networks is to be had\n");
+        return Ok(0);
+    }
+    crate::report::eprint(
+        "hint: `tbuild lock --update-missing NODE` records again the steps that asked for it\n",
+    );
+    Ok(4)
 }
 
 /// The names that the images of tbuild.toml are built on, whether tbuild.toml mentions them or their
@@ -43,7 +96,7 @@ fn is_recorded(config: &Config, node: &NodeRef) -> Result<bool, CliError> {
         Kind::Image => config
             .images
             .get(&node.name)
-            .and_then(|image| image.network),
+            .and_then(|image| image.network.or(config.project.network)),
         Kind::Artifact => config.artifacts.get(&node.name).map(|made| made.network),
         _ => return Ok(false),
     };
@@ -57,6 +110,10 @@ fn is_recorded(config: &Config, node: &NodeRef) -> Result<bool, CliError> {
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let project = Project::load(global)?;
+    if arguments.check {
+        let engine = Engine::with_steps(global, project, StepSettings::default())?;
+        return check(&engine, &arguments.nodes).await;
+    }
     let mut steps = StepSettings {
         reduce: true,
         ..StepSettings::default()
@@ -65,6 +122,23 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         let found = arguments.nodes.iter();
         let found = found.filter_map(|name| project.config.find(name).ok());
         steps.relock = Relock::Of(found.map(|node| node.to_string()).collect());
+    }
+    if arguments.update_missing {
+        let engine = Engine::with_steps(global, Project::load(global)?, StepSettings::default())?;
+        let gone = gone(&engine, &arguments.nodes).await?;
+        show_gone(&gone);
+        if gone.is_empty() {
+            crate::report::eprint("nothing is missing\n");
+            return Ok(0);
+        }
+        let steps_of = |gone: &Gone| {
+            let lock = gone.lock.clone();
+            let steps = gone.steps.clone().into_iter();
+            steps
+                .map(move |step| (lock.clone(), step))
+                .collect::<Vec<_>>()
+        };
+        steps.relock = Relock::Steps(gone.iter().flat_map(steps_of).collect());
     }
     let engine = Engine::with_steps(global, project, steps)?;
     let config = &engine.project.config;

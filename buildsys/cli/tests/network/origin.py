@@ -9,6 +9,15 @@ FOLDER = sys.argv[1]
 COUNT = {}
 
 
+def listed(name):
+    """The paths in a file that a test writes."""
+    try:
+        with open(os.path.join(FOLDER, name)) as file:
+            return file.read().split()
+    except FileNotFoundError:
+        return []
+
+
 class Origin(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -19,13 +28,25 @@ class Origin(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Set-Cookie", "session=secret-of-the-origin")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def do_GET(self):
         path = self.path.split("?")[0]
         with open(os.path.join(FOLDER, "asked"), "a") as asked:
             print(self.command, self.path, file=asked)
         COUNT[path] = COUNT.get(path, 0) + 1
+        if path in listed("gone"):
+            self.answer(b"gone\n", 404)
+            return
+        # Another server of the same files.
+        path = path.replace("/second/", "/base/")
+        if path == "/base/list":
+            self.answer("\n".join(listed("list")).encode())
+            return
+        if path in listed("changed"):
+            self.answer(b"other content of %s\n" % path.encode())
+            return
         if path == "/base/moved":
             there = "http://origin.example.com/base/file?token=secret-of-a-link"
             self.answer(b"", 302, Location=there)
@@ -35,6 +56,8 @@ class Origin(http.server.BaseHTTPRequestHandler):
             self.answer(b"content of %s\n" % path.encode(), Content_Type="text/plain")
         else:
             self.answer(b"nothing\n", 404)
+
+    do_HEAD = do_GET
 
     def do_POST(self):
         sent = self.rfile.read(int(self.headers["Content-Length"]))

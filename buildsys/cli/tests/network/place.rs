@@ -31,7 +31,7 @@ impl Place {
         fs::copy("/bin/busybox", path("context/busybox")).expect("busybox-static");
         fs::write(path("hosts"), "192.0.2.1 origin.example.com\n").expect("written");
         fs::create_dir_all(path("config/tbuild")).expect("made");
-        let origins = "[origin.own]\nurls = [\"http://origin.example.com/base\"]\n";
+        let origins = "[origin.own]\nurls = [\"http://origin.example.com/base\", \"http://origin.example.com/second\"]\n";
         fs::write(path("config/tbuild/origins.toml"), origins).expect("written");
         let made = Command::new("openssl")
             .args([
@@ -148,6 +148,11 @@ impl Place {
 
     pub fn lock(&self) -> String {
         fs::read_to_string(self.path("lockfiles/network-app.lock")).unwrap_or_default()
+    }
+
+    /// Takes away all that the store has.
+    pub fn empty_store(&self) {
+        fs::remove_dir_all(self.path("store")).expect("removed");
     }
 
     /// What the origin was asked since the last time.

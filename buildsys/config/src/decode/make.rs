@@ -179,7 +179,7 @@ pub(super) fn image(name: &str, table: &mut TableReader) -> Option<Image> {
     clippy::option_option,
     reason = "wrong and not there are told apart, as everywhere in here"
 )]
-fn network(table: &mut TableReader) -> Option<Option<Network>> {
+pub(super) fn network(table: &mut TableReader) -> Option<Option<Network>> {
     const NETWORKS: [(&str, Network); 3] = [
         ("none", Network::None),
         ("host", Network::Host),

@@ -1,6 +1,7 @@
 //! The recorded network of a step: it asks the gateway, which asks origins, or answers from the lock.
 
 mod authority;
+mod drift;
 mod lockfile;
 mod pack;
 mod reduce;
@@ -20,6 +21,7 @@ use tbuild_netlock::{
 use tbuild_realise::OpError;
 use tbuild_store::Store;
 
+pub use self::drift::{Gone, gone, network_locks};
 pub(crate) use self::reduce::reduced;
 pub(crate) use self::trust::Trust;
 use crate::{LayerRef, World};
@@ -39,32 +41,35 @@ pub(crate) struct Recordings {
 
 /// A lock of steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StepsLock {
+pub struct StepsLock {
     /// What its file is called after.
     pub name: String,
-    /// Whose steps they are, as tbuild.toml knows it; none for a build of no project.
-    pub node: Option<String>,
+    /// Whose steps they are, as tbuild.toml knows it, the first of them who asks; none for a build of no project.
+    pub nodes: Vec<String>,
 }
 
 impl StepsLock {
-    fn is_relocked(&self, world: &World) -> bool {
-        world
-            .steps
-            .relock
-            .wants(self.node.as_deref().unwrap_or_default())
-    }
-
     /// How its pack is made small, for the user.
     fn reduction(&self) -> String {
-        match &self.node {
+        match self.nodes.first() {
             Some(node) => format!("`tbuild lock --update {node}` cuts package indexes down"),
             None => "`tbuild lock` cuts package indexes down for images of tbuild.toml".to_owned(),
         }
     }
 
+    /// How steps are recorded again whose bytes are lost, for the user.
+    fn replacement(&self) -> String {
+        match self.nodes.first() {
+            Some(node) => format!(
+                "`tbuild lock --update-missing {node}` records again the steps that asked for what is lost"
+            ),
+            None => self.remedy(),
+        }
+    }
+
     /// How it is brought up to date, for the user.
     fn remedy(&self) -> String {
-        match &self.node {
+        match self.nodes.first() {
             Some(node) => format!("`tbuild lock --update {node}` records it again"),
             None => "--relock records it again".to_owned(),
         }
@@ -111,9 +116,14 @@ impl Recorded {
         }
     }
 
+    /// Whether it is recorded again although it is locked.
+    fn is_relocked(&self, world: &World) -> bool {
+        world.steps.relock.wants(&self.of, &self.step.id)
+    }
+
     /// What the step may ask: what is locked of it, or all that it wants where nothing is and a lock may be written.
     pub(crate) fn traffic(&self, world: &World) -> Result<Traffic, OpError> {
-        if !self.of.is_relocked(world) {
+        if !self.is_relocked(world) {
             let lock = lockfile::read(world, &self.of.name)?;
             if let Some(requests) = lock.of_step(&self.step.id) {
                 let entries = requests.into_iter().map(Entry::from).collect();
@@ -149,7 +159,7 @@ impl Recorded {
     /// What is known besides when the step is recorded: what other steps of the image got, so that all of them see one
     /// state of every origin. Nothing of before where all is to be recorded again.
     fn known(&self, world: &World) -> Result<Vec<Entry>, OpError> {
-        if self.of.is_relocked(world) {
+        if self.is_relocked(world) {
             let fresh = world.recordings.fresh.lock().ok();
             let known = fresh.and_then(|fresh| fresh.get(&self.of.name).cloned());
             return Ok(known.unwrap_or_default());
@@ -161,6 +171,26 @@ impl Recorded {
     }
 }
 
+/// The way to origins, as this machine goes it.
+fn upstream(world: &World) -> Result<Upstream, OpError> {
+    let client =
+        tbuild_fetch::relay(&world.machine.http).map_err(|error| OpError::unreachable(&error))?;
+    Ok(Upstream {
+        client,
+        limits: Limits::default(),
+        refill: !world.offline,
+    })
+}
+
+/// Where this machine has its origins.
+fn places(world: &World) -> Places {
+    let origins = &world.machine.origins;
+    Places::new(origins.names().flat_map(|name| {
+        let urls = origins.urls(name).unwrap_or_default();
+        urls.iter().map(|url| (name.to_owned(), url.clone()))
+    }))
+}
+
 /// The network of one run of a step.
 pub(crate) struct Session {
     outlet: Arc<Outlet>,
@@ -170,6 +200,8 @@ pub(crate) struct Session {
     /// Whether it answers with indexes that were cut down, and signed again.
     is_reduced: bool,
     remedy: String,
+    /// What to do about bytes that are lost.
+    replacement: String,
 }
 
 impl Session {
@@ -185,26 +217,15 @@ impl Session {
         };
         pack::fill(world, &recorded.of.name, &entries)?;
         let is_reduced = entries.iter().any(|entry| entry.reduced);
-        let client = tbuild_fetch::relay(&world.machine.http)
-            .map_err(|error| OpError::unreachable(&error))?;
         let journal = Arc::new(Journal::of(entries));
-        let origins = &world.machine.origins;
-        let places = origins.names().flat_map(|name| {
-            let urls = origins.urls(name).unwrap_or_default();
-            urls.iter().map(|url| (name.to_owned(), url.clone()))
-        });
-        let upstream = Upstream {
-            client,
-            limits: Limits::default(),
-            refill: !world.offline,
-        };
+        let upstream = upstream(world)?;
         let authority = authority::of(world)?;
         let gateway = Gateway::new(
             mode,
             Arc::clone(&world.store) as Arc<dyn Store>,
             Arc::clone(&authority),
             Arc::clone(&journal),
-            Places::new(places),
+            places(world),
             upstream,
         );
         let runtime = tokio::runtime::Handle::current();
@@ -215,6 +236,7 @@ impl Session {
             mode,
             is_reduced,
             remedy: recorded.of.remedy(),
+            replacement: recorded.of.replacement(),
         })
     }
 
@@ -251,6 +273,18 @@ impl Session {
 
     /// A step's failure with what may have caused it: what it asked for and did not get.
     pub(crate) fn explain(&self, error: OpError) -> OpError {
+        let lost = self.journal.lost();
+        if let Some(first) = lost.first() {
+            let more = match lost.len() {
+                1 => String::new(),
+                many => format!(" and {} more", many - 1),
+            };
+            let message =
+                format!("{error}; the locked bytes of {first}{more} are nowhere to be had");
+            let mut hints = error.hints().to_vec();
+            hints.extend(self.journal.failures());
+            return OpError::Lock { message, hints }.hint(self.replacement.clone());
+        }
         let misses = self.journal.misses();
         let error = match (&self.mode, misses.first()) {
             (Mode::Replay, Some(miss)) => OpError::Lock {

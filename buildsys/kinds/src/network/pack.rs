@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tbuild_digest::{BlobDigest, Sha256};
 use tbuild_lock::NetworkLock;
@@ -121,7 +121,7 @@ fn pack(bodies: &BTreeMap<BlobDigest, Vec<u8>>) -> io::Result<Vec<u8>> {
 
 /// Reads a pack body by body; nothing where there is none.
 fn read(
-    path: &std::path::Path,
+    path: &Path,
     mut take: impl FnMut(BlobDigest, u64, &mut dyn Read) -> io::Result<()>,
 ) -> io::Result<()> {
     let file = match File::open(path) {
@@ -138,6 +138,25 @@ fn read(
         take(digest, size, &mut entry)?;
     }
     Ok(())
+}
+
+/// What the pack of a lock has.
+pub(super) fn digests(world: &World, node: &str) -> Result<BTreeSet<BlobDigest>, OpError> {
+    let path = path(world, node);
+    let mut digests = BTreeSet::new();
+    let done = read(&path, |digest, _, _| {
+        digests.insert(digest);
+        Ok(())
+    });
+    done.map_err(|error| damaged(&path, &error))?;
+    Ok(digests)
+}
+
+fn damaged(path: &Path, error: &io::Error) -> OpError {
+    OpError::Lock {
+        message: format!("{} is damaged: {error}", path.display()),
+        hints: vec!["take it from where the lock came from, or record the steps again".to_owned()],
+    }
 }
 
 /// A body whose size is said to be `size`.
@@ -172,12 +191,7 @@ pub(super) fn fill(world: &World, node: &str, entries: &[Entry]) -> Result<(), O
     });
     match (filled, failure) {
         (_, Some(error)) => Err(error.into()),
-        (Err(error), None) => Err(OpError::Lock {
-            message: format!("{} is damaged: {error}", path.display()),
-            hints: vec![
-                "take it from where the lock came from, or record the steps again".to_owned(),
-            ],
-        }),
+        (Err(error), None) => Err(damaged(&path, &error)),
         (Ok(()), None) => Ok(()),
     }
 }
