@@ -168,6 +168,9 @@ pub struct Image {
     pub platforms: Vec<Platform>,
     /// What network a RUN has that asks for none; the project's if nothing is said.
     pub network: Option<Network>,
+    /// What the lock of its network is called; after the image if nothing is said, or after the Dockerfile where
+    /// several images have one.
+    pub lock: Option<Spanned<String>>,
     /// Name in the registry.
     pub repository: String,
     /// Tags in the registry.

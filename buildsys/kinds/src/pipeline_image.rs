@@ -72,16 +72,20 @@ impl<'a> Pipeline<'a> {
         });
         let nodes: BTreeSet<String> = alike.map(|(name, _)| format!("image:{name}")).collect();
         let own = format!("image:{name}");
-        if nodes.len() < 2 {
-            return Arc::new(StepsLock {
-                name: name.to_owned(),
-                nodes: vec![own],
-            });
-        }
         let folder = file.rsplit_once('/').map_or(file, |(folder, _)| folder);
+        let given = self
+            .config
+            .images
+            .get(name)
+            .and_then(|image| image.lock.as_ref());
+        let lock = match given {
+            Some(lock) => &lock.value,
+            None if nodes.len() < 2 => name,
+            None => folder.strip_prefix("images/").unwrap_or(folder),
+        };
         let others = nodes.into_iter().filter(|node| *node != own);
         Arc::new(StepsLock {
-            name: folder.strip_prefix("images/").unwrap_or(folder).to_owned(),
+            name: lock.to_owned(),
             nodes: std::iter::once(own.clone()).chain(others).collect(),
         })
     }

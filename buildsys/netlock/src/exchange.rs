@@ -68,7 +68,7 @@ impl Gateway {
             let why = "no proxy is needed here: names lead to the gateway by themselves";
             return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, why));
         }
-        let place = self.places.of(&url);
+        let place = self.places.asked(&url, &head.headers);
         let most = usize::try_from(self.upstream.limits.request).unwrap_or(usize::MAX);
         let sent = Limited::new(sent, most).collect().await.map_err(|error| {
             let why = format!("cannot read what is sent to {place}: {error}");

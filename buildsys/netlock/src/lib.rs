@@ -8,6 +8,7 @@
 
 mod authority;
 mod body;
+mod clients;
 mod entry;
 mod exchange;
 mod gateway;

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use http::HeaderMap;
 use http::uri::Authority as Host;
 
+use crate::clients;
 use crate::entry::{Entry, Request};
 
 /// The origins of this machine: logical names, and base URLs that serve them, without a slash at their ends.
@@ -25,6 +27,13 @@ pub(crate) struct Place {
     pub(crate) origin: String,
     /// What follows, without the slash between them; with the query.
     pub(crate) path: String,
+}
+
+impl Place {
+    /// Whether its origin has no name but its address.
+    fn has_host(&self) -> bool {
+        self.origin.contains("://")
+    }
 }
 
 impl fmt::Display for Place {
@@ -55,7 +64,11 @@ impl Places {
         let Request { origin, path, .. } = &entry.request;
         // An origin that has no name is called by its address.
         let own = origin.contains("://").then(|| format!("{origin}/{path}"));
-        let bases = self.bases.iter().filter(|(name, _)| name == origin);
+        // Where an archive's pages are says nothing of where its files are.
+        let is_below = !(origin == "pypi" && path.starts_with(clients::PYTHON_FILES_AT));
+        let bases = self.bases.iter();
+        let bases =
+            bases.filter(|(name, base)| name == origin && (is_below || base.contains(BY_DIGEST)));
         let others = bases.map(|(_, base)| {
             if base.contains(BY_DIGEST) {
                 base.replace(BY_DIGEST, &entry.sha256.hex())
@@ -94,6 +107,15 @@ impl Places {
             origin: url[..end].to_owned(),
             path: url[end..].trim_start_matches('/').to_owned(),
         }
+    }
+
+    /// The place of a URL that a client asks for with these headers.
+    pub(crate) fn asked(&self, url: &str, headers: &HeaderMap) -> Place {
+        let place = self.of(url);
+        if !place.has_host() {
+            return place;
+        }
+        clients::place(headers, &place.path).unwrap_or(place)
     }
 
     fn known<'a>(&'a self, url: &'a str) -> Option<(&'a str, &'a str)> {

@@ -111,18 +111,22 @@ impl Upstream {
         }
     }
 
-    /// Whether an origin has what was recorded: as much of it, at one of its places. An error where that cannot be
-    /// found out.
-    pub async fn has(&self, places: &Places, entry: &Entry) -> Result<bool, UpstreamError> {
+    /// Whether an origin has what was recorded: as much of it, at one of its places. None where nobody knows these; an
+    /// error where it cannot be found out.
+    pub async fn has(&self, places: &Places, entry: &Entry) -> Result<Option<bool>, UpstreamError> {
         let mut unknown = None;
-        for url in places.urls(entry, None) {
+        let urls = places.urls(entry, None);
+        if urls.is_empty() {
+            return Ok(None);
+        }
+        for url in urls {
             let asked = self.ask(Method::HEAD, &url, HeaderMap::new(), Bytes::new());
             match asked.await {
                 Ok(answer) if answer.status() == StatusCode::OK => {
                     let length = answer.headers().get(CONTENT_LENGTH);
                     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
                     if length.is_none_or(|length: u64| length == entry.size) {
-                        return Ok(true);
+                        return Ok(Some(true));
                     }
                 }
                 Ok(answer) if answer.status().is_server_error() => {
@@ -135,7 +139,7 @@ impl Upstream {
                 Err(error) => unknown = Some(error),
             }
         }
-        unknown.map_or(Ok(false), Err)
+        unknown.map_or(Ok(Some(false)), Err)
     }
 
     async fn refuse_local(&self, url: &str) -> Result<(), UpstreamError> {

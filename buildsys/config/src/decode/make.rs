@@ -152,6 +152,7 @@ pub(super) fn image(name: &str, table: &mut TableReader) -> Option<Image> {
         .filter_map(|text| refs::platform(table, text))
         .collect();
     let network = network(table)?;
+    let lock = table.string("lock");
     let repository = table
         .string("repository")
         .map_or_else(|| name.to_owned(), |text| text.value);
@@ -169,6 +170,7 @@ pub(super) fn image(name: &str, table: &mut TableReader) -> Option<Image> {
         labels,
         platforms,
         network,
+        lock,
         repository,
         tags,
     })

@@ -28,7 +28,7 @@ pub struct Gone {
 }
 
 /// What of these locks is nowhere to be had: no origin has it, and it is not kept with the lock. Asks origins for what
-/// they never change, by name and size alone.
+/// they never change, by name and size alone; where nobody knows who serves it, it is taken to be there.
 pub async fn gone(world: &World, locks: &[StepsLock]) -> Result<Vec<Gone>, OpError> {
     let upstream = upstream(world)?;
     let places = places(world);
@@ -43,9 +43,9 @@ pub async fn gone(world: &World, locks: &[StepsLock]) -> Result<Vec<Gone>, OpErr
         let asked = stream::iter(elsewhere)
             .map(async |request| {
                 // What an origin may change is had from the pack or not at all.
-                let is_had =
-                    request.is_lasting() && upstream.has(&places, &Entry::from(request)).await?;
-                Ok((!is_had).then_some(request))
+                let is_gone = !request.is_lasting()
+                    || upstream.has(&places, &Entry::from(request)).await? == Some(false);
+                Ok(is_gone.then_some(request))
             })
             .buffered(AT_ONCE)
             .try_filter_map(async |found| Ok(found));
