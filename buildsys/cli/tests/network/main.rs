@@ -8,6 +8,7 @@
 mod clients;
 mod moved;
 mod place;
+mod reduced;
 
 use place::Place;
 
