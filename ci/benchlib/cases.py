@@ -8,10 +8,10 @@ from . import measure, tools
 
 
 def run(name, bench, rounds):
-    from . import steps  # which needs this file
+    from . import network, steps  # which need this file
 
     timed = {"noop10k": noop, "noop50k": noop, "edit50k": edit, "workload": workload}
-    timed |= {case.__name__: case for case in (steps.copy100k, steps.layer1g, steps.empty, steps.images8, steps.reproducible)}
+    timed |= {case.__name__: case for case in (steps.copy100k, steps.layer1g, steps.empty, steps.images8, steps.reproducible, network.network)}
     timed[name](bench, rounds, 10_000 if "10k" in name else 50_000)
 
 

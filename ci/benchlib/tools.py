@@ -131,8 +131,8 @@ class Tbuild(Tool):
             [self.bench.program, "--store", str(self.own / "store"), "-C", str(self.own), "build", "-t", self.bench.image(f"{image}-tbuild"), *flags, str(context)]
         )
 
-    def build(self, context, image):
-        return self._call(context, image)
+    def build(self, context, image, *flags):
+        return self._call(context, image, *flags)
 
     def build_push(self, context, image):
         return self._call(context, image, "--push")
@@ -182,9 +182,9 @@ class Buildah(Tool):
     def here():
         return bool(shutil.which("buildah"))
 
-    def build(self, context, image):
+    def build(self, context, image, *flags):
         return self.bench.run(
-            ["buildah", *self.flags, "bud", *self.more, "-q", "--layers", "--network=host", "--isolation=chroot", "--tls-verify=false",
+            ["buildah", *self.flags, "bud", *self.more, *flags, "-q", "--layers", "--network=host", "--isolation=chroot", "--tls-verify=false",
              "-t", self.bench.image(f"{image}-{self.name}"), str(context)]
         )
 
