@@ -147,3 +147,22 @@ fn surroundings(
     }
     mounts
 }
+
+/// Has the programs in Java trust what a bundle has, by a variable, since it finds no key store of the image's that could
+/// be added to: Java is installed by this very step, or keeps what it trusts elsewhere. JVMs say of the variable that they
+/// have seen it.
+pub(crate) fn tell_java(
+    bundle: &[u8],
+    env: &mut BTreeMap<String, String>,
+    mounts: &mut Vec<Mount>,
+) {
+    let path = format!("{PRIVATE}/cacerts");
+    let store = tbuild_netlock::KeyStore::of_bundle(bundle).to_bytes();
+    mounts.push(Mount {
+        target: path.clone(),
+        source: MountSource::content(store, 0o644),
+        read_only: true,
+    });
+    env.entry("JAVA_TOOL_OPTIONS".to_owned())
+        .or_insert_with(|| format!("-Djavax.net.ssl.trustStore={path}"));
+}

@@ -15,7 +15,7 @@ use tbuild_tree::Tree;
 use crate::content::store_layer;
 use crate::deadline::Deadline;
 use crate::mounts::RunMounts;
-use crate::network::{Recorded, Session, Traffic, reduced};
+use crate::network::{Recorded, Session, Traffic, Trust, reduced};
 use crate::prepared::{Prepared, prepare};
 use crate::redact::Redactor;
 use crate::step::environment;
@@ -337,6 +337,12 @@ fn attempt(
     };
     if let Some(trust) = &trust {
         lower.insert(0, trust.folder().to_owned());
+    }
+    if let Some(session) = &session
+        && !trust.as_ref().is_some_and(Trust::is_for_java)
+    {
+        let trusted = session.trust(world.machine.ca_bundle.as_deref());
+        crate::prepared::tell_java(&trusted, &mut env, &mut mounts);
     }
     crate::cwd::ensure(world, layers, &run.cwd, &mounts, staging.upper())?;
     let (upper, work) = (staging.upper().to_owned(), staging.work().to_owned());

@@ -33,6 +33,7 @@ pub enum AuthorityError {
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
+    der: Vec<u8>,
     leaf_key: KeyPair,
     issued: Mutex<HashMap<String, Arc<CertifiedKey>>>,
 }
@@ -76,11 +77,11 @@ impl Authority {
         let parameters = parameters(store);
         let certificate = parameters
             .self_signed(&key)
-            .map_err(|error| certificate("itself", error))?
-            .pem();
+            .map_err(|error| certificate("itself", error))?;
         Ok(Self {
             issuer: Issuer::new(parameters, key),
-            certificate,
+            certificate: certificate.pem(),
+            der: certificate.der().to_vec(),
             leaf_key: KeyPair::generate().map_err(AuthorityError::Key)?,
             issued: Mutex::default(),
         })
@@ -89,6 +90,11 @@ impl Authority {
     /// The certificate in PEM, for the trust stores of steps.
     pub fn certificate(&self) -> &str {
         &self.certificate
+    }
+
+    /// The same in DER.
+    pub fn certificate_der(&self) -> &[u8] {
+        &self.der
     }
 
     /// The certificate of `name`, a host name or an IP address, with its key.

@@ -2,6 +2,7 @@
 
 mod authority;
 mod drift;
+mod form;
 mod lockfile;
 mod pack;
 mod reduce;
@@ -257,8 +258,7 @@ impl Session {
         layers: &[LayerRef],
         folder: PathBuf,
     ) -> Result<Option<Trust>, OpError> {
-        let authority = self.authority.certificate();
-        Trust::over(world, layers, folder, authority, self.is_reduced)
+        Trust::over(world, layers, folder, &self.authority, self.is_reduced)
     }
 
     /// What the step asked for, once it has ended well and all of it has come.

@@ -1,8 +1,9 @@
-//! What programs of a recorded step trust by themselves: the bundle of their distribution, and apt's keyrings.
+//! What programs of a recorded step trust by themselves: the bundle and the Java key store of their distribution,
+//! and apt's keyrings.
 //!
-//! Variables tell most programs of the authority; some read the distribution's bundle and nothing else. So the step
-//! runs over one more layer, which has that bundle with the authority in it. Unlike a mount it may be replaced, as
-//! `update-ca-certificates` does. What the step writes of it goes into its own layer without the authority.
+//! Variables tell most programs of the authority; some read the distribution's files and nothing else. So the step
+//! runs over one more layer, which has those files with the authority in them. Unlike mounts they may be replaced, as
+//! `update-ca-certificates` does. What the step writes of them goes into its own layer without the authority.
 //!
 //! Where the lock has package indexes that were cut down, keyrings have the key that signed them, in the same way. Who
 //! is answered by origins never sees it.
@@ -11,24 +12,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
 };
+use tbuild_netlock::Authority;
 use tbuild_realise::OpError;
 use tbuild_reduce::keyring::with_key;
 use tbuild_reduce::openpgp::Key;
 use tbuild_tree::{Entry, Node, Rootfs, TreePath};
 
+use super::form::{FILES, Form};
 use crate::content::read_in_layers;
 use crate::{LayerRef, World};
-
-/// Where distributions keep it: Debian and Alpine; Fedora; Alpine again, for OpenSSL.
-const BUNDLES: [&str; 3] = [
-    "etc/ssl/certs/ca-certificates.crt",
-    "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "etc/ssl/cert.pem",
-];
 
 /// Where keyrings of apt are: folders, and how their names end.
 const KEYRINGS: [&str; 3] = [
@@ -43,8 +40,8 @@ const KEYRING: &str = "etc/apt/trusted.gpg";
 /// The layer, and what to look for in what the step writes.
 pub(crate) struct Trust {
     folder: PathBuf,
-    bundles: Vec<TreePath>,
-    authority: String,
+    files: Vec<(TreePath, Form)>,
+    authority: Arc<Authority>,
     keyrings: Vec<Keyring>,
 }
 
@@ -62,25 +59,28 @@ impl Trust {
         world: &World,
         layers: &[LayerRef],
         folder: PathBuf,
-        authority: &str,
+        authority: &Arc<Authority>,
         is_reduced: bool,
     ) -> Result<Option<Self>, OpError> {
         let view = world.rootfs(layers)?;
-        let mut bundles = Vec::new();
-        for bundle in BUNDLES {
-            let found = view.resolve(&bundle.into(), true);
+        let mut files: Vec<(TreePath, Form)> = Vec::new();
+        for (file, form) in FILES {
+            let found = view.resolve(&file.into(), true);
             let Some(entry) = found.ok().and_then(|found| found.entry) else {
                 continue;
             };
-            if !matches!(entry.node, Node::File { .. }) || bundles.contains(&entry.path) {
+            let is_known = files.iter().any(|(path, _)| *path == entry.path);
+            if !matches!(entry.node, Node::File { .. }) || is_known {
                 continue;
             }
             let Some(bytes) = read_in_layers(world, layers, &view, &entry.path)? else {
                 continue;
             };
-            let bytes = tbuild_netlock::bundle(&bytes, authority);
+            let Some(bytes) = form.with(&bytes, authority) else {
+                continue;
+            };
             write(&folder, &view, &entry, &bytes).map_err(|error| OpError::internal(&error))?;
-            bundles.push(entry.path);
+            files.push((entry.path, form));
         }
         let mut keyrings: Vec<Keyring> = Vec::new();
         if is_reduced {
@@ -96,12 +96,17 @@ impl Trust {
                 keyrings.push(Keyring { path, own, shown });
             }
         }
-        Ok((!bundles.is_empty() || !keyrings.is_empty()).then(|| Self {
+        Ok((!files.is_empty() || !keyrings.is_empty()).then(|| Self {
             folder,
-            bundles,
-            authority: authority.to_owned(),
+            files,
+            authority: Arc::clone(authority),
             keyrings,
         }))
+    }
+
+    /// Whether Java trusts the authority by it.
+    pub(crate) fn is_for_java(&self) -> bool {
+        self.files.iter().any(|(_, form)| *form == Form::Java)
     }
 
     /// The layer, in overlayfs form.
@@ -109,15 +114,11 @@ impl Trust {
         &self.folder
     }
 
-    /// Takes the authority out of the bundles that a step has written.
+    /// Takes the authority out of the files that a step has written.
     pub(crate) fn take_out(&self, upper: &Path) -> Result<(), OpError> {
-        let bundles = self.bundles.iter();
-        let done = bundles
-            .map(|bundle| {
-                rewrite(upper, bundle, |bytes| {
-                    without(bytes, self.authority.as_bytes())
-                })
-            })
+        let files = self.files.iter();
+        let done = files
+            .map(|(path, form)| rewrite(upper, path, |bytes| form.without(bytes, &self.authority)))
             .chain(self.keyrings.iter().map(|keyring| {
                 rewrite(upper, &keyring.path, |bytes| {
                     (bytes == keyring.shown).then(|| keyring.own.clone())
@@ -241,21 +242,6 @@ fn rewrite(
     file.write_all(&kept)
 }
 
-/// The bytes without `part`, as often as it is there; none where it is not.
-fn without(bytes: &[u8], part: &[u8]) -> Option<Vec<u8>> {
-    let mut kept = Vec::new();
-    let mut rest = bytes;
-    let find = |bytes: &[u8]| bytes.windows(part.len()).position(|at| at == part);
-    while let Some(at) = find(rest) {
-        kept.extend_from_slice(&rest[..at]);
-        rest = &rest[at + part.len()..];
-    }
-    (rest.len() < bytes.len()).then(|| {
-        kept.extend_from_slice(rest);
-        kept
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,7 +251,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("a/bundle");
         let bundle = TreePath::from("a/bundle");
-        let take_out = |upper: &Path| rewrite(upper, &bundle, |bytes| without(bytes, b"own\n"));
+        let take_out = |upper: &Path| {
+            rewrite(upper, &bundle, |bytes| {
+                let text = String::from_utf8_lossy(bytes).replace("own\n", "");
+                (text.len() < bytes.len()).then(|| text.into())
+            })
+        };
         take_out(folder.path()).expect("nothing there");
         std::fs::create_dir(folder.path().join("a")).expect("made");
         std::fs::write(&file, "one\nown\ntwo\nown\n").expect("written");
