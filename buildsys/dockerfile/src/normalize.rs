@@ -23,6 +23,8 @@ pub enum Normalizer {
     Ar,
     /// The time in the header of .gz files below /usr/share/doc, man and info: 0.
     Gzip,
+    /// Java's key store of whom to trust, /etc/ssl/certs/java/cacerts: its entries' times 0, in the order of their names.
+    Java,
     /// /var/cache/ldconfig/aux-cache, which holds inode numbers and times: gone.
     Ldconfig,
     /// /etc/machine-id: empty, so that each machine makes its own; D-Bus' copy: gone.
@@ -37,10 +39,11 @@ pub enum Normalizer {
 
 impl Normalizer {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Apt,
         Self::Ar,
         Self::Gzip,
+        Self::Java,
         Self::Ldconfig,
         Self::MachineId,
         Self::Pyc,
@@ -54,6 +57,7 @@ impl Normalizer {
             Self::Apt => "apt",
             Self::Ar => "ar",
             Self::Gzip => "gzip",
+            Self::Java => "java",
             Self::Ldconfig => "ldconfig",
             Self::MachineId => "machine-id",
             Self::Pyc => "pyc",

@@ -3,10 +3,11 @@
 //!
 //! Run once a step has ended, over the folder that it wrote: on paths that a capture found there, opened below
 //! that folder without following a link, since an image may hold any link. Headers are changed in place; no
-//! file is read into memory.
+//! file is read into memory but a key store.
 
 mod ar;
 mod gzip;
+mod java;
 mod pyc;
 
 use std::fs::File;
@@ -29,6 +30,7 @@ const APT: [&str; 7] = [
     "var/cache/apt/pkgcache.bin",
     "var/cache/apt/srcpkgcache.bin",
 ];
+const JAVA: &str = "etc/ssl/certs/java/cacerts";
 const LDCONFIG: &str = "var/cache/ldconfig/aux-cache";
 const MACHINE_ID: &str = "etc/machine-id";
 const DBUS_ID: &str = "var/lib/dbus/machine-id";
@@ -42,6 +44,7 @@ enum Edit {
     Empty,
     Ar,
     Gzip,
+    Java,
     /// Its header says this time of its source.
     Pyc(u32),
     PycUnchecked,
@@ -115,6 +118,7 @@ fn edit(normalizer: Normalizer, entry: &Entry, tree: &Tree, lower: &Rootfs) -> O
             is_name && APT.iter().any(|one| at_or_below(path, one)),
             Edit::Remove,
         ),
+        Normalizer::Java => (is_file && path == JAVA.as_bytes(), Edit::Java),
         Normalizer::Ldconfig => (is_name && path == LDCONFIG.as_bytes(), Edit::Remove),
         Normalizer::MachineId if path == MACHINE_ID.as_bytes() => (is_file, Edit::Empty),
         Normalizer::MachineId => (is_name && path == DBUS_ID.as_bytes(), Edit::Remove),
@@ -178,6 +182,7 @@ impl Folder {
         let changed = match edit {
             Edit::Ar => ar::normalize(&mut file)?,
             Edit::Gzip => gzip::normalize(&mut file)?,
+            Edit::Java => java::normalize(&mut file)?,
             Edit::Pyc(time) => pyc::set_time(&mut file, time)?,
             Edit::PycUnchecked => pyc::uncheck(&mut file)?,
             Edit::Empty => {
