@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tbuild_digest::{BlobDigest, Sha256};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use crate::body::{self, Body};
 use crate::entry::{Entry, Request, is_lasting, kept};
@@ -81,24 +81,40 @@ impl Gateway {
             method: head.method.to_string(),
             body: (!sent.is_empty()).then(|| BlobDigest(Sha256::of(&sent))),
         };
-        if let Some(entry) = self.recorded(&wanted, &head.method, &head.headers) {
-            if !self.is_there(&entry)? && self.mode == Mode::Replay {
-                self.refill(&entry, &url, &head).await?;
-            }
-            if let Some(response) = self.replay(&entry, &head.method, &head.headers)? {
-                return Ok(response);
-            }
+        if let Some(response) = self.known(&wanted, &url, &head).await? {
+            return Ok(response);
         }
         if self.mode == Mode::Replay {
             return Err(broken(&self.journal.miss(wanted)));
+        }
+        let turn = self.turns.take(&wanted).await;
+        // Whoever asked before may have been told.
+        if let Some(response) = self.known(&wanted, &url, &head).await? {
+            return Ok(response);
         }
         let asked = self
             .upstream
             .ask(head.method.clone(), &url, forwarded(&head.headers), sent);
         match asked.await {
-            Ok(response) => self.record(wanted, head, response).await,
+            Ok(response) => self.record(wanted, head, response, turn).await,
             Err(error) => Err(self.failed(&error)),
         }
+    }
+
+    /// Answers with what is recorded, if there is something.
+    async fn known(
+        &self,
+        wanted: &Request,
+        url: &str,
+        head: &http::request::Parts,
+    ) -> Result<Option<Response<Body>>, Refusal> {
+        let Some(entry) = self.recorded(wanted, &head.method, &head.headers) else {
+            return Ok(None);
+        };
+        if !self.is_there(&entry)? && self.mode == Mode::Replay {
+            self.refill(&entry, url, head).await?;
+        }
+        self.replay(&entry, &head.method, &head.headers)
     }
 
     fn failed(&self, error: &UpstreamError) -> Refusal {
@@ -213,12 +229,13 @@ impl Gateway {
             .map_err(|error| broken(&error))
     }
 
-    /// Writes an answer down while it is passed on.
+    /// Writes an answer down while it is passed on; then it is the next one's turn.
     async fn record(
         self: Arc<Self>,
         wanted: Request,
         head: http::request::Parts,
         response: reqwest::Response,
+        turn: Option<OwnedMutexGuard<()>>,
     ) -> Result<Response<Body>, Refusal> {
         let status = response.status();
         let answered = response.headers().clone();
@@ -235,6 +252,7 @@ impl Gateway {
         let asked = head.headers.clone();
         // It goes on when the program has heard enough: what it will hear next time is the whole.
         let keeping = self.recordings.spawn(async move {
+            let _turn = turn;
             let url = wanted.to_string();
             let store = Arc::clone(&gateway.store);
             let found = gateway

@@ -18,6 +18,7 @@ use crate::journal::{Journal, Mode};
 use crate::names::Names;
 use crate::place::{Places, Target};
 use crate::resolver;
+use crate::turns::Turns;
 use crate::upstream::Upstream;
 
 /// How long a client may take to say what it wants.
@@ -43,6 +44,7 @@ pub struct Gateway {
     pub(crate) journal: Arc<Journal>,
     pub(crate) places: Places,
     pub(crate) upstream: Upstream,
+    pub(crate) turns: Turns,
     /// Answers that are being written down.
     pub(crate) recordings: TaskTracker,
     names: Arc<Names>,
@@ -65,6 +67,7 @@ impl Gateway {
             journal,
             places,
             upstream,
+            turns: Turns::default(),
             recordings: TaskTracker::new(),
             names: Arc::default(),
         }

@@ -75,7 +75,9 @@ pub enum UpstreamError {
 /// The way to origins.
 #[derive(Debug)]
 pub struct Upstream {
-    /// Asks them, with the machine's trust and proxies; it follows no redirect and decompresses nothing.
+    /// Asks them, with the machine's trust and proxies; it follows no redirect and decompresses nothing. Unless origins
+    /// may be local it resolves names with a [`crate::Guard`]: what a name means when it is looked at is not what it
+    /// means when it is connected to, if someone wants it so.
     pub client: reqwest::Client,
     /// How much one step may have.
     pub limits: Limits,
@@ -100,15 +102,7 @@ impl Upstream {
             self.refuse_local(url).await?;
         }
         let request = self.client.request(method, url).headers(headers).body(body);
-        let response = request.send().await.map_err(failed)?;
-        // What the name meant a moment ago is not what was connected to, if someone wants it so.
-        match response.remote_addr().map(|address| address.ip()) {
-            Some(address) if !self.limits.local && is_local(address) => Err(UpstreamError::Local {
-                url: url.to_owned(),
-                address,
-            }),
-            _ => Ok(response),
-        }
+        request.send().await.map_err(failed)
     }
 
     /// Whether an origin has what was recorded: as much of it, at one of its places. None where nobody knows these; an
@@ -156,7 +150,7 @@ impl Upstream {
         let mut addresses = addresses.map(|address: SocketAddr| address.ip());
         match addresses.find(|address| is_local(*address)) {
             Some(address) => Err(UpstreamError::Local {
-                url: url.to_owned(),
+                url: without_secrets(url),
                 address,
             }),
             None => Ok(()),

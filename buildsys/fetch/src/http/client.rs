@@ -142,9 +142,13 @@ impl Http {
 }
 
 /// A client for requests that are passed on as they are: it says nothing of itself, follows no redirect, tries nothing
-/// again and leaves compressed what is. It trusts and connects as `options` says.
-pub fn relay(options: &HttpOptions) -> Result<reqwest::Client, HttpError> {
+/// again and leaves compressed what is. It trusts and connects as `options` says, and resolves names with `names`.
+pub fn relay(
+    options: &HttpOptions,
+    names: impl reqwest::dns::Resolve + 'static,
+) -> Result<reqwest::Client, HttpError> {
     builder(options)?
+        .dns_resolver(names)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .build()

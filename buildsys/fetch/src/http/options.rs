@@ -37,6 +37,22 @@ pub struct Proxies {
     pub no_proxy: Option<String>,
 }
 
+impl Proxies {
+    /// The hosts of the proxies themselves.
+    pub fn hosts(&self) -> impl Iterator<Item = String> {
+        let urls = [&self.http, &self.https].into_iter().flatten();
+        urls.filter_map(|url| {
+            // As curl reads it, a proxy without a scheme is one by HTTP.
+            let url = if url.contains("://") {
+                url.clone()
+            } else {
+                format!("http://{url}")
+            };
+            Some(reqwest::Url::parse(&url).ok()?.host_str()?.to_owned())
+        })
+    }
+}
+
 impl Default for HttpOptions {
     fn default() -> Self {
         Self {

@@ -17,7 +17,7 @@ use tbuild_digest::Sha256;
 use tbuild_exec::{Network, Serve};
 use tbuild_lock::{NetworkLock, StepLock};
 use tbuild_netlock::{
-    Authority, Entry, Gateway, Journal, Limits, Mode, NAME_SERVER, Outlet, Places, Upstream,
+    Authority, Entry, Gateway, Guard, Journal, Limits, Mode, NAME_SERVER, Outlet, Places, Upstream,
 };
 use tbuild_realise::OpError;
 use tbuild_store::Store;
@@ -174,8 +174,9 @@ impl Recorded {
 
 /// The way to origins, as this machine goes it.
 fn upstream(world: &World) -> Result<Upstream, OpError> {
-    let client =
-        tbuild_fetch::relay(&world.machine.http).map_err(|error| OpError::unreachable(&error))?;
+    let guard = Guard::except(world.machine.http.proxies.hosts());
+    let client = tbuild_fetch::relay(&world.machine.http, guard)
+        .map_err(|error| OpError::unreachable(&error))?;
     Ok(Upstream {
         client,
         limits: Limits::default(),
