@@ -1,7 +1,7 @@
 //! The loop that realises a closure.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -101,6 +101,9 @@ struct Shared {
     store: Arc<dyn Store>,
     events: EventSink,
     cancel: Cancel,
+    /// What actions that have found out something are known by, by the keys that they were run by: other nodes may be
+    /// the same action.
+    settled: Mutex<HashMap<ActionKey, KeyManifest>>,
 }
 
 /// Realises `targets` and what they wait for.
@@ -121,6 +124,7 @@ pub async fn realise(
             store,
             events,
             cancel,
+            settled: Mutex::default(),
         }),
         options,
         tracker,
@@ -500,18 +504,27 @@ impl Shared {
         let guard = tokio::task::spawn_blocking(move || store.lock(&name))
             .await
             .map_err(|error| OpError::internal(&error))??;
-        if !work.force
-            && let Some(output) = self.recorded(node, cx, inputs, &key).await?
-        {
-            remember(self.store.as_ref(), &vertex.name, key, None)?;
-            return known(output, work.manifest, Status::Cached);
+        let settled = self.settled.lock().ok();
+        let settled = settled.and_then(|settled| settled.get(&key).cloned());
+        // What this run has found out is as new as can be.
+        let known_by = settled.or_else(|| (!work.force).then(|| work.manifest.clone()));
+        if let Some(manifest) = known_by {
+            let key = manifest.key();
+            if let Some(output) = self.recorded(node, cx, inputs, &key).await? {
+                remember(self.store.as_ref(), &vertex.name, key, None)?;
+                return known(output, manifest, Status::Cached);
+            }
         }
         let result = vertex.payload.run(cx, inputs, work.state).await?;
         let duration_ms = begun.elapsed().as_millis() as u64;
         // What it was looked up by in vain tells nothing; what it is known by from now on holds all that decided it.
-        let settled = vertex.payload.settled(&work.manifest, &result);
-        let (manifest, impure) = match settled {
-            Some(manifest) => (manifest, Vec::new()),
+        let (manifest, impure) = match vertex.payload.settled(&work.manifest, &result) {
+            Some(manifest) => {
+                if let Ok(mut settled) = self.settled.lock() {
+                    settled.insert(key, manifest.clone());
+                }
+                (manifest, Vec::new())
+            }
             None => (work.manifest, work.impure),
         };
         self.record(

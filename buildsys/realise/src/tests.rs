@@ -419,3 +419,24 @@ async fn what_a_run_has_found_out_is_known_by_it() {
     let record = read_record(world.store.as_ref(), &key).expect("read");
     assert_eq!(record.expect("kept").impure, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn nodes_that_are_one_action_find_out_once() {
+    let world = World::new();
+    let mut graph: Graph<Box<dyn Op>> = Graph::new();
+    let mut add = |name: &str, inputs| {
+        let op = Learns {
+            known: None,
+            runs: Arc::clone(&world.runs),
+        };
+        graph
+            .add(NodeKind::Step, name, inputs, Box::new(op))
+            .expect("one")
+    };
+    // At the same time, and after both.
+    let (a, b) = (add("a", vec![]), add("b", vec![]));
+    let c = add("c", vec![a, b]);
+    let outcome = world.realise(graph, &[c], PLAIN).await;
+    assert_eq!(outcome.outputs.len(), 3);
+    assert_eq!(world.ran(), 1);
+}

@@ -21,7 +21,7 @@ pub struct Arguments {
     #[arg(long)]
     update: bool,
     /// Record again the steps whose locked bytes nobody has any more, and no others
-    #[arg(long, conflicts_with = "update", requires = "nodes")]
+    #[arg(long, conflicts_with = "update")]
     update_missing: bool,
     /// Write nothing: ask origins whether they still have what is locked of steps' networks; exit code 4 if not
     #[arg(long, conflicts_with_all = ["update", "update_missing"])]
@@ -47,6 +47,26 @@ async fn gone(engine: &Engine, names: &[String]) -> Result<Vec<Gone>, CliError> 
     Ok(tbuild_kinds::gone(&engine.world, &locks).await?)
 }
 
+/// The images and artifacts whose locks these are.
+fn nodes_of(engine: &Engine, gone: &[Gone]) -> Result<Vec<String>, CliError> {
+    let config = &engine.project.config;
+    let images = config.images.keys().map(|name| (Kind::Image, name));
+    let artifacts = config.artifacts.keys().map(|name| (Kind::Artifact, name));
+    let pipeline = engine.pipeline();
+    let mut nodes = Vec::new();
+    for (kind, name) in images.chain(artifacts) {
+        let node = NodeRef::new(kind, name);
+        let Some(lock) = pipeline.lock_of(&node)? else {
+            continue;
+        };
+        let is_of = gone.iter().any(|one| one.lock == lock.name);
+        if is_of && is_recorded(config, &node).is_ok() {
+            nodes.push(node.to_string());
+        }
+    }
+    Ok(nodes)
+}
+
 /// Shows what is gone.
 fn show_gone(gone: &[Gone]) {
     for one in gone {
@@ -70,7 +90,7 @@ async fn check(engine: &Engine, names: &[String]) -> Result<u8, CliError> {
         return Ok(0);
     }
     crate::report::eprint(
-        "hint: `tbuild lock --update-missing NODE` records again the steps that asked for it\n",
+        "hint: `tbuild lock --update-missing` records again the steps that asked for it\n",
     );
     Ok(4)
 }
@@ -114,6 +134,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         let engine = Engine::with_steps(global, project, StepSettings::default())?;
         return check(&engine, &arguments.nodes).await;
     }
+    let mut names = arguments.nodes.clone();
     let mut steps = StepSettings {
         reduce: true,
         ..StepSettings::default()
@@ -139,18 +160,21 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
                 .collect::<Vec<_>>()
         };
         steps.relock = Relock::Steps(gone.iter().flat_map(steps_of).collect());
+        if names.is_empty() {
+            names = nodes_of(&engine, &gone)?;
+        }
     }
     let engine = Engine::with_steps(global, project, steps)?;
     let config = &engine.project.config;
     let mut wanted: Vec<NodeRef> = Vec::new();
-    if arguments.nodes.is_empty() {
+    if names.is_empty() {
         let mut bases = bases_of_images(&engine)?;
         bases.extend(config.bases.keys().cloned());
         wanted.extend(bases.iter().map(|name| NodeRef::new(Kind::Base, name)));
         let sources = config.sources.keys();
         wanted.extend(sources.map(|name| NodeRef::new(Kind::Source, name)));
     }
-    for name in &arguments.nodes {
+    for name in &names {
         match super::target::find(&engine.project, std::slice::from_ref(name)) {
             Ok(found) => wanted.extend(found),
             Err(error) => {

@@ -14,9 +14,9 @@ dockerfile = "context/Dockerfile"
 "#;
 
 /// Two steps, each with an index that changes and with files that do not.
-const STEPS: &str = r#"RUN base=http://origin.example.com/base && wget -qO /index $base/index && wget -qO /one $base/pool/one.deb && wget -qO /two $base/pool/two.deb
+const STEPS: &str = r"RUN base=http://origin.example.com/base && wget -qO /index $base/index && wget -qO /one $base/pool/one.deb && wget -qO /two $base/pool/two.deb
 RUN base=http://origin.example.com/base && wget -qO /list $base/list && for name in $(cat /list); do wget -qO /$name $base/pool/$name.deb; done
-"#;
+";
 
 fn place() -> Place {
     let place = Place::new();

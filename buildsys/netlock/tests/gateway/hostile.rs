@@ -151,7 +151,7 @@ async fn lies_about_lengths_are_not_recorded() {
 }
 
 fn endless(path: &str, _: usize, stream: &mut dyn Write) -> io::Result<bool> {
-    const PIECE: [u8; 0x10000] = [b'x'; 0x10000];
+    static PIECE: [u8; 0x10000] = [b'x'; 0x10000];
     let head = match path {
         "/promised" => format!("Content-Length: {TEN_GIGABYTES}\r\n"),
         "/chunked" => "Transfer-Encoding: chunked\r\n".to_owned(),
