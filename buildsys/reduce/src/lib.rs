@@ -7,3 +7,4 @@
 pub mod apt;
 pub mod keyring;
 pub mod openpgp;
+pub mod pypi;

@@ -12,6 +12,7 @@ use tbuild_netlock::{Entry, Request};
 use tbuild_realise::OpError;
 use tbuild_reduce::apt::{self, Listed};
 use tbuild_reduce::openpgp::Key;
+use tbuild_reduce::pypi;
 use tbuild_store::Store as _;
 
 use crate::World;
@@ -37,16 +38,25 @@ pub(crate) fn reduced(
     entries: &[Entry],
     upper: &Path,
 ) -> Result<Option<Vec<Entry>>, OpError> {
+    let mut left: Vec<Entry> = entries.to_vec();
+    if !keeps_lists(upper) {
+        archives(world, entries, &mut left)?;
+    }
+    pages(world, &mut left)?;
+    Ok(left.iter().any(|entry| entry.reduced).then_some(left))
+}
+
+/// Cuts apt's indexes.
+fn archives(world: &World, entries: &[Entry], left: &mut Vec<Entry>) -> Result<(), OpError> {
     let ends = format!("/{RELEASE}");
     let releases: Vec<&Entry> = entries
         .iter()
         .filter(|entry| entry.status == 200 && entry.request.path.ends_with(&ends))
         .collect();
-    if releases.is_empty() || keeps_lists(upper) {
-        return Ok(None);
+    if releases.is_empty() {
+        return Ok(());
     }
     let key = Key::well_known().map_err(|error| OpError::failed_text(error.to_string()))?;
-    let mut left: Vec<Entry> = entries.to_vec();
     for release in releases {
         let Some(text) = read(world, release)?.and_then(|bytes| apt::signed_text(&bytes)) else {
             continue;
@@ -67,7 +77,43 @@ pub(crate) fn reduced(
             left.push(made(world, release, path, content)?);
         }
     }
-    Ok(left.iter().any(|entry| entry.reduced).then_some(left))
+    Ok(())
+}
+
+/// Cuts pages of Python's package index.
+fn pages(world: &World, left: &mut [Entry]) -> Result<(), OpError> {
+    let names = left.iter().filter_map(|entry| {
+        let path = entry.request.path.split('?').next()?;
+        let name = percent_decode_str(path.rsplit('/').next()?).decode_utf8_lossy();
+        let name = name.strip_suffix(".metadata").unwrap_or(&name);
+        Some(name.to_owned())
+    });
+    let taken: BTreeSet<String> = names.collect();
+    for entry in left.iter_mut().filter(|entry| entry.status == 200) {
+        let form = entry.headers.get("content-type");
+        if !form.is_some_and(|form| form.starts_with(pypi::PAGE)) {
+            continue;
+        }
+        let Some(bytes) = read(world, entry)? else {
+            continue;
+        };
+        let page = unpacked(&bytes).and_then(|page| pypi::page(&page, &taken));
+        let Some(page) = page else { continue };
+        entry.sha256 = world.store.put_blob(&page)?;
+        entry.size = page.len() as u64;
+        entry.reduced = true;
+        // It is not compressed, and good for whoever asks.
+        entry.asked.retain(|name, _| name != "accept-encoding");
+        entry.headers.retain(|name, _| name == "content-type");
+    }
+    Ok(())
+}
+
+/// The bytes without their compression; none if they are not by its rules.
+fn unpacked(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    let done = decompress(bytes).and_then(|mut reader| reader.read_to_end(&mut content));
+    done.ok().map(|_| content)
 }
 
 /// Whether apt's lists stay behind in what a step wrote.
@@ -128,12 +174,9 @@ fn contents(
         let Some(bytes) = read(world, entry)? else {
             return Ok(None);
         };
-        let mut content = Vec::new();
-        let unpacked =
-            decompress(&bytes[..]).and_then(|mut reader| reader.read_to_end(&mut content));
-        if unpacked.is_err() {
+        let Some(content) = unpacked(&bytes) else {
             return Ok(None);
-        }
+        };
         let path = [".xz", ".gz"]
             .iter()
             .find_map(|end| listed.path.strip_suffix(end))
