@@ -90,8 +90,8 @@ fn pages(world: &World, left: &mut [Entry]) -> Result<(), OpError> {
     });
     let taken: BTreeSet<String> = names.collect();
     for entry in left.iter_mut().filter(|entry| entry.status == 200) {
-        let form = entry.headers.get("content-type");
-        if !form.is_some_and(|form| form.starts_with(pypi::PAGE)) {
+        let is_page = entry.request.origin == "pypi" && entry.request.path.ends_with('/');
+        if !is_page {
             continue;
         }
         let Some(bytes) = read(world, entry)? else {
