@@ -154,12 +154,18 @@ impl Places {
 }
 
 /// Fields of a query that say who asks rather than what for; lower case.
-const SECRETS: [&str; 12] = [
+const SECRETS: [&str; 18] = [
     "access_token",
     "apikey",
     "api_key",
     "auth",
+    "client_secret",
+    "id_token",
+    "job_token",
     "password",
+    "private_token",
+    "refresh_token",
+    "secret",
     "sig",
     "signature",
     "token",
@@ -169,10 +175,14 @@ const SECRETS: [&str; 12] = [
     "x-goog-signature",
 ];
 
-/// A URL with the values of secret fields taken out of its query.
+/// A URL without who asks: before its host, and in the values of secret fields of its query.
 pub(crate) fn without_secrets(url: &str) -> String {
-    let Some((start, query)) = url.split_once('?') else {
-        return url.to_owned();
+    let (start, query) = match url.split_once('?') {
+        Some((start, query)) => (without_user(start), Some(query)),
+        None => (without_user(url), None),
+    };
+    let Some(query) = query else {
+        return start;
     };
     let fields: Vec<&str> = query
         .split('&')
@@ -182,6 +192,21 @@ pub(crate) fn without_secrets(url: &str) -> String {
         })
         .collect();
     format!("{start}?{}", fields.join("&"))
+}
+
+/// `https://host/path` of `https://user:password@host/path`.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("//") else {
+        return url.to_owned();
+    };
+    if !scheme.is_empty() && !scheme.ends_with(':') {
+        return url.to_owned();
+    }
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match host.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}//{host}{path}"),
+        None => url.to_owned(),
+    }
 }
 
 /// Where a connection leads.
@@ -274,6 +299,13 @@ mod tests {
                 .as_str())
         );
         assert_eq!(places.fold("/relative?sig=1"), "/relative?sig");
+        let folded = places.fold("http://me:secret@mirror.test/debian/pool/a@1");
+        assert_eq!(folded, "<debian>/pool/a@1");
+        assert_eq!(
+            places.fold("//me@other.example.com?x=@"),
+            "//other.example.com?x=@"
+        );
+        assert_eq!(places.fold("/a//b@c"), "/a//b@c");
         assert_eq!(
             places.unfold("https://example.com/"),
             "https://example.com/"

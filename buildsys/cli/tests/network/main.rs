@@ -6,6 +6,8 @@
 )]
 
 mod clients;
+mod git;
+mod hostile;
 mod moved;
 mod place;
 mod reduced;

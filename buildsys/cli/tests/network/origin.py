@@ -2,6 +2,7 @@
 import http.server
 import os
 import ssl
+import subprocess
 import sys
 import threading
 
@@ -31,10 +32,38 @@ class Origin(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def git(self, sent=b""):
+        """Answers with git's own server (git-http-backend(1)) of the repositories in the folder `git`."""
+        path, _, query = self.path.partition("?")
+        environment = {
+            "PATH": os.environ["PATH"],
+            "GIT_PROJECT_ROOT": FOLDER,
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+            "REQUEST_METHOD": self.command,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(sent)),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+        }
+        backend = ["git", "http-backend"]
+        output = subprocess.run(backend, input=sent, env=environment, stdout=subprocess.PIPE, check=True).stdout
+        head, body = output.split(b"\r\n\r\n", 1)
+        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+        status = int(fields.pop("Status", "200").split()[0])
+        self.answer(body, status, **fields)
+
     def do_GET(self):
         path = self.path.split("?")[0]
         with open(os.path.join(FOLDER, "asked"), "a") as asked:
             print(self.command, self.path, file=asked)
+        if path.startswith("/git/"):
+            self.git()
+            return
         COUNT[path] = COUNT.get(path, 0) + 1
         if path in listed("gone"):
             self.answer(b"gone\n", 404)
@@ -47,7 +76,12 @@ class Origin(http.server.BaseHTTPRequestHandler):
         if path in listed("changed"):
             self.answer(b"other content of %s\n" % path.encode())
             return
-        if path == "/base/moved":
+        if path == "/base/to":
+            self.answer(b"", 302, Location=self.path.partition("?")[2])
+        elif path == "/base/login":
+            there = "https://me:secret-of-a-login@origin.example.com/base/file"
+            self.answer(b"", 302, Location=there)
+        elif path == "/base/moved":
             there = "http://origin.example.com/base/file?token=secret-of-a-link"
             self.answer(b"", 302, Location=there)
         elif path == "/base/count":
@@ -63,7 +97,10 @@ class Origin(http.server.BaseHTTPRequestHandler):
         sent = self.rfile.read(int(self.headers["Content-Length"]))
         with open(os.path.join(FOLDER, "asked"), "a") as asked:
             print(self.command, self.path, file=asked)
-        self.answer(b"got " + sent)
+        if self.path.startswith("/git/"):
+            self.git(sent)
+        else:
+            self.answer(b"got " + sent)
 
     def log_message(self, *_):
         pass

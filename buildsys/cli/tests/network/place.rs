@@ -100,22 +100,15 @@ impl Place {
     /// Runs tbuild in the origin's network, or in one with nothing.
     pub fn run(&mut self, arguments: &[&str]) -> Built {
         let is_there = self.origin.try_wait().expect("looked").is_none();
+        let tbuild = env!("CARGO_BIN_EXE_tbuild");
         let mut command = if is_there {
-            let mut command = Command::new("nsenter");
-            command.args([
-                "--net",
-                "--mount",
-                "--target",
-                &self.origin.id().to_string(),
-            ]);
-            command
+            self.beside(tbuild)
         } else {
             let mut command = Command::new("unshare");
-            command.arg("--net");
+            command.args(["--net", tbuild]);
             command
         };
         let output = command
-            .arg(env!("CARGO_BIN_EXE_tbuild"))
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", self.folder.path())
@@ -148,6 +141,16 @@ impl Place {
 
     pub fn lock(&self) -> String {
         fs::read_to_string(self.path("lockfiles/network-app.lock")).unwrap_or_default()
+    }
+
+    /// A command in the network and among the mounts of the origin.
+    pub fn beside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--net", "--mount", "--target"])
+            .arg(self.origin.id().to_string())
+            .arg(program);
+        command
     }
 
     /// Takes away all that the store has.
