@@ -193,6 +193,33 @@ fn compiled_python_checked_by_hash_stays() {
 }
 
 #[test]
+fn key_stores_have_one_order() {
+    let path = "etc/ssl/certs/java/cacerts";
+    let make = |root: &Path, date: &str| {
+        let mut aliases = ["debian:one.pem", "debian:other.pem"];
+        if date.starts_with("2001") {
+            aliases.reverse();
+        }
+        let mut store = tbuild_netlock::KeyStore::default();
+        for alias in aliases {
+            store.trust(alias, alias.as_bytes());
+        }
+        let file = write(root, path, "");
+        std::fs::write(file, store.to_bytes()).expect("written");
+    };
+    let (folder, _) = same_at_two_times(make, &[Normalizer::Java]);
+    let bytes = std::fs::read(folder.path().join(path)).expect("read");
+    assert!(tbuild_netlock::KeyStore::parse(&bytes).is_some());
+    let other = write(folder.path(), path, "no key store");
+    let tree = capture(folder.path(), &Rootfs::default())
+        .expect("captured")
+        .tree;
+    let lower = Rootfs::default();
+    assert!(!apply(folder.path(), &tree, &lower, &[Normalizer::Java]).expect("normalized"));
+    assert_eq!(std::fs::read(other).expect("read"), b"no key store");
+}
+
+#[test]
 fn gzip_headers_lose_their_time_below_share_alone() {
     let make = |root: &Path, date: &str| {
         let file = write(root, "usr/share/doc/x/changelog", "words\n");
