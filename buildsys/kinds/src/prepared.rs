@@ -163,6 +163,10 @@ pub(crate) fn tell_java(
         source: MountSource::content(store, 0o644),
         read_only: true,
     });
-    env.entry("JAVA_TOOL_OPTIONS".to_owned())
-        .or_insert_with(|| format!("-Djavax.net.ssl.trustStore={path}"));
+    let options = env.entry("JAVA_TOOL_OPTIONS".to_owned()).or_default();
+    if !options.is_empty() {
+        options.push(' ');
+    }
+    options.push_str("-Djavax.net.ssl.trustStore=");
+    options.push_str(&path);
 }

@@ -73,6 +73,44 @@ fn redirections_lead_to_nothing_inside() {
     assert!(!place.lock().contains("[[request]]"), "{}", place.lock());
 }
 
+/// A proxy may well be on this machine: it is the machine's own doing that requests go there.
+#[test]
+fn a_proxy_of_this_machine_is_asked() {
+    let mut place = Place::new();
+    let _inside = Inside::start(&place);
+    let hosts = fs::read_to_string(place.path("hosts")).expect("read");
+    fs::write(
+        place.path("hosts"),
+        format!("{hosts}127.0.0.1 proxy.test\n"),
+    )
+    .expect("written");
+    place.dockerfile("RUN wget -qO - http://origin.example.com/base/file");
+    for proxy in ["http://127.0.0.1:80", "http://proxy.test:80"] {
+        place.env = vec![("http_proxy", proxy.to_owned())];
+        let built = place.builds(&["--relock"]);
+        assert!(
+            built.said.contains("content of /base/file"),
+            "{}",
+            built.said
+        );
+        let inside = fs::read_to_string(place.path("inside")).expect("asked");
+        assert_eq!(
+            inside,
+            "origin.example.com http://origin.example.com/base/file\n"
+        );
+        fs::remove_file(place.path("inside")).expect("removed");
+    }
+    place.dockerfile("RUN wget -qO - http://proxy.test/base/file");
+    let refused = place.build(&[]);
+    assert_eq!(refused.code, 1, "{}", refused.said);
+    assert!(
+        refused.said.contains("is on this machine"),
+        "{}",
+        refused.said
+    );
+    assert!(!place.path("inside").exists());
+}
+
 /// An origin that cannot say who it is.
 #[test]
 fn an_origin_with_the_certificate_of_another_is_named() {

@@ -1,10 +1,12 @@
 """What is inside of the machine: services on loopback and on the address of clouds' metadata. What they are asked goes to
-the file `inside`. And a name server whose answers for one name lead there, from the second question on."""
+the file `inside`. One of them is a proxy. And a name server whose answers for one name lead there, from the second
+question on."""
 import http.server
 import os
 import socket
 import sys
 import threading
+import urllib.request
 
 FOLDER = sys.argv[1]
 OUTSIDE = socket.inet_aton("192.0.2.1")
@@ -16,9 +18,12 @@ class Inside(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         with open(os.path.join(FOLDER, "inside"), "a") as asked:
             print(self.headers["Host"], self.path, file=asked)
+        body = b"what is inside\n"
+        if self.path.startswith("http://"):
+            body = urllib.request.urlopen(self.path).read()
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b"what is inside\n")
+        self.wfile.write(body)
 
     def log_message(self, *_):
         pass

@@ -11,6 +11,8 @@ const SECRET: &str = "secret-of-";
 pub struct Place {
     folder: tempfile::TempDir,
     origin: Child,
+    /// Variables of tbuild's.
+    pub env: Vec<(&'static str, String)>,
 }
 
 /// How a build ended.
@@ -48,7 +50,11 @@ impl Place {
             .status();
         assert!(made.expect("openssl").success());
         let origin = start(folder.path());
-        Self { folder, origin }
+        Self {
+            folder,
+            origin,
+            env: Vec::new(),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -114,6 +120,7 @@ impl Place {
             .env("HOME", self.folder.path())
             .env("XDG_CONFIG_HOME", self.path("config"))
             .env("SSL_CERT_FILE", self.path("certificate.pem"))
+            .envs(self.env.clone())
             .arg("-C")
             .arg(self.folder.path())
             .arg("--store")
