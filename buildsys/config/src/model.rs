@@ -171,6 +171,8 @@ pub struct Image {
     /// What the lock of its network is called; after the image if nothing is said, or after the Dockerfile where
     /// several images have one.
     pub lock: Option<Spanned<String>>,
+    /// Ports besides 80 and 443 at which what steps ask is recorded: HTTP, or TLS with it inside.
+    pub ports: Vec<u16>,
     /// Name in the registry.
     pub repository: String,
     /// Tags in the registry.

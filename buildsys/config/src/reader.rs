@@ -149,6 +149,33 @@ impl TableReader {
         }
     }
 
+    /// An array of port numbers; empty if it is not there.
+    pub fn ports(&mut self, key: &'static str) -> Vec<u16> {
+        let Some(entry) = self.take(key) else {
+            return Vec::new();
+        };
+        let Value::Array(items) = entry.node.value else {
+            self.wrong_type(key, &entry.node, "an array of port numbers");
+            return Vec::new();
+        };
+        let mut ports = Vec::new();
+        for item in items {
+            let Value::Integer(spelling, radix) = &item.value else {
+                self.wrong_type(key, &item, "port numbers");
+                continue;
+            };
+            let port = u16::from_str_radix(spelling, *radix).ok();
+            if let Some(port) = port.filter(|port| *port > 0) {
+                ports.push(port);
+            } else {
+                let message = format!("{key} of {}: {spelling} is no port", self.name);
+                let error = item.place.error("InvalidValue", message);
+                self.errors.push(error.with_hint("ports are 1 to 65535"));
+            }
+        }
+        ports
+    }
+
     /// A table; none if it is not there.
     pub fn table(&mut self, key: &'static str) -> Option<Table> {
         let entry = self.take(key)?;

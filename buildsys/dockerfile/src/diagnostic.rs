@@ -42,13 +42,30 @@ pub struct Origin {
     pub text: String,
 }
 
+/// A message without what would move the cursor or worse: names in it are whatever a file says.
+fn printable(message: String) -> String {
+    let is_plain = |c: char| c == '\n' || !c.is_control();
+    if message.chars().all(is_plain) {
+        return message;
+    }
+    let mut shown = String::with_capacity(message.len());
+    for c in message.chars() {
+        if is_plain(c) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_default());
+        }
+    }
+    shown
+}
+
 impl Diagnostic {
     /// An error without a hint.
     pub fn error(code: &'static str, span: Span, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
             code,
-            message: message.into(),
+            message: printable(message.into()),
             span,
             hint: None,
             text: None,

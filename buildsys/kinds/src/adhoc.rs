@@ -82,6 +82,7 @@ fn recipe(names: &BuildNames<'_, '_>) -> Recipe {
         lock: Arc::new(StepsLock {
             name: build.lock.clone(),
             nodes: Vec::new(),
+            ports: Vec::new(),
         }),
         file: build.file.display().to_string(),
         text: build.text.clone(),

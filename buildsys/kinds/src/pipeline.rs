@@ -253,6 +253,7 @@ impl<'a> Pipeline<'a> {
                 &Arc::new(StepsLock {
                     name: format!("artifact:{name}"),
                     nodes: vec![format!("artifact:{name}")],
+                    ports: Vec::new(),
                 }),
                 "",
                 &artifact.run.argv().join(" "),

@@ -84,8 +84,10 @@ impl<'a> Pipeline<'a> {
             None => folder.strip_prefix("images/").unwrap_or(folder),
         };
         let others = nodes.into_iter().filter(|node| *node != own);
+        let image = self.config.images.get(name);
         Arc::new(StepsLock {
             name: lock.to_owned(),
+            ports: image.map(|image| image.ports.clone()).unwrap_or_default(),
             nodes: std::iter::once(own.clone()).chain(others).collect(),
         })
     }
@@ -103,6 +105,7 @@ impl<'a> Pipeline<'a> {
             Kind::Artifact => Some(Arc::new(StepsLock {
                 name: node.to_string(),
                 nodes: vec![node.to_string()],
+                ports: Vec::new(),
             })),
             _ => None,
         })

@@ -218,6 +218,11 @@ impl Run {
         if !self.limits.ulimits.is_empty() {
             manifest = manifest.list("ulimits", &self.limits.ulimits);
         }
+        if let Some((recorded, _)) = &self.traffic
+            && !recorded.of.ports.is_empty()
+        {
+            manifest = manifest.list("recorded ports", &recorded.of.ports);
+        }
         if self.privileged {
             manifest = manifest.text("security", "insecure");
         }

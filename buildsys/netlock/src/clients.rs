@@ -45,6 +45,15 @@ pub(crate) fn place(headers: &HeaderMap, path: &str) -> Option<Place> {
             let is_of_registry = is_name || bare.starts_with("-/") || bare.contains("/-/");
             is_of_registry.then(|| place("npm", path))
         }
+        // The proxy's protocol: go.dev/ref/mod, "GOPROXY protocol".
+        "Go-http-client" => {
+            let is_module = bare.contains("/@v/") || bare.ends_with("/@latest");
+            is_module.then(|| place("go", path))
+        }
+        "Apache-Maven" => {
+            let (_, file) = path.split_once("maven2/")?;
+            Some(place("maven", file))
+        }
         _ => None,
     }
 }
@@ -77,6 +86,20 @@ mod tests {
             Some("npm/@a/b/-/b-1.0.0.tgz")
         );
         assert_eq!(npm("owner/repository/tar.gz/main"), None);
+        let go = |path: &str| of("Go-http-client/2.0", path);
+        assert_eq!(
+            go("golang.org/x/text/@v/v0.14.0.zip").as_deref(),
+            Some("go/golang.org/x/text/@v/v0.14.0.zip")
+        );
+        assert_eq!(go("releases/list"), None);
+        assert_eq!(
+            of(
+                "Apache-Maven/3.8.7 (Java 17)",
+                "maven2/junit/junit/4.13/junit-4.13.jar"
+            )
+            .as_deref(),
+            Some("maven/junit/junit/4.13/junit-4.13.jar")
+        );
         assert_eq!(of("curl/8.0", "simple/six/"), None);
     }
 }

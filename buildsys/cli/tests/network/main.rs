@@ -10,6 +10,7 @@ mod git;
 mod hostile;
 mod moved;
 mod place;
+mod ports;
 mod reduced;
 
 use place::Place;

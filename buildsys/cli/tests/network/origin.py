@@ -116,5 +116,6 @@ def serve(port, context=None):
 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 tls.load_cert_chain(os.path.join(FOLDER, "certificate.pem"), os.path.join(FOLDER, "key.pem"))
 serve(80)
+serve(8080)
 serve(443, tls)
 print("ready", flush=True)

@@ -153,6 +153,7 @@ pub(super) fn image(name: &str, table: &mut TableReader) -> Option<Image> {
         .collect();
     let network = network(table)?;
     let lock = table.string("lock");
+    let ports = table.ports("ports");
     let repository = table
         .string("repository")
         .map_or_else(|| name.to_owned(), |text| text.value);
@@ -171,6 +172,7 @@ pub(super) fn image(name: &str, table: &mut TableReader) -> Option<Image> {
         platforms,
         network,
         lock,
+        ports,
         repository,
         tags,
     })

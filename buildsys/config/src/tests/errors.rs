@@ -28,7 +28,7 @@ fn unknown_keys_come_with_suggestions() {
         3 | colour = 1
           | ^^^^^^
           |
-          = help: known are dockerfile, context, contexts, target, args, values, labels, platforms, network, lock, repository, tags
+          = help: known are dockerfile, context, contexts, target, args, values, labels, platforms, network, lock, ports, repository, tags
 
         error[UnknownKey]: unknown key imgae in tbuild.toml
          --> tbuild.toml:4:2

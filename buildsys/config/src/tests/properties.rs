@@ -38,3 +38,15 @@ proptest! {
         let _ = parse(&text, &Options::default());
     }
 }
+
+#[test]
+fn messages_move_no_cursor() {
+    let text =
+        "[project]\nname = \"p\"\n[target.x]\nneeds = [\"release\\tone\", \"\\u001b[31mred\"]\n";
+    let errors = parse(text, &Options::default()).expect_err("no such nodes");
+    for error in errors {
+        let shown = render(&error, text, "tbuild.toml", false);
+        assert!(shown.contains(&error.message), "{shown}");
+        assert!(!shown.contains(['\t', '\u{1b}']), "{shown:?}");
+    }
+}

@@ -91,6 +91,7 @@ pub fn network_locks(world: &World) -> Result<Vec<StepsLock>, OpError> {
     let lock = |name| StepsLock {
         name,
         nodes: Vec::new(),
+        ports: Vec::new(),
     };
     Ok(names.into_iter().map(lock).collect())
 }

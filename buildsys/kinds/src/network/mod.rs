@@ -47,6 +47,8 @@ pub struct StepsLock {
     pub name: String,
     /// Whose steps they are, as tbuild.toml knows it, the first of them who asks; none for a build of no project.
     pub nodes: Vec<String>,
+    /// Ports besides those of HTTP and HTTPS at which its steps' network is recorded.
+    pub ports: Vec<u16>,
 }
 
 impl StepsLock {
@@ -232,7 +234,7 @@ impl Session {
         );
         let runtime = tokio::runtime::Handle::current();
         Ok(Self {
-            outlet: Arc::new(Outlet::new(gateway, runtime, &[])),
+            outlet: Arc::new(Outlet::new(gateway, runtime, &recorded.of.ports)),
             authority,
             journal,
             mode,
