@@ -40,7 +40,7 @@ mod tests {
             "packages/aa/bb/idna-3.4.tar.gz",
             "@babel/core/-/core-7.0.0.tgz",
             "golang.org/x/text/@v/v0.14.0.zip",
-            "sumdb/sum.golang.org/tile/8/0/x123/456",
+            "sumdb/sum.example.com/tile/8/0/x123/456",
             "api/v1/crates/serde/1.0.0/download",
             "junit/junit/4.13/junit-4.13.jar",
         ] {
@@ -53,7 +53,7 @@ mod tests {
             "@babel/core",
             "golang.org/x/text/@v/list",
             "golang.org/x/text/@latest",
-            "sumdb/sum.golang.org/tile/8/0/x123/456.p/7",
+            "sumdb/sum.example.com/tile/8/0/x123/456.p/7",
             "junit/junit/maven-metadata.xml",
             "a/1-SNAPSHOT/a.jar",
             "latest.tar.gz",

@@ -1,4 +1,4 @@
-//! apt's indexes. Sources: wiki.debian.org/DebianRepository/Format; deb822(5).
+//! apt's indexes. Sources: the Debian wiki, DebianRepository/Format; deb822(5).
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
