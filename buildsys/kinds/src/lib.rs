@@ -67,7 +67,7 @@ pub mod platforms;
 pub use deploy::helm_program;
 pub use index::Built;
 pub use listing::{FileChange, compare as compare_listings, read as read_listing};
-pub use network::{Gone, StepsLock, gone, network_locks};
+pub use network::{Gone, StepsLock, gone, network_locks, pack_again};
 pub use normalize::normalizer_for;
 pub use recipe::{Nodes, Show};
 pub use relocate::{Reading, Relocation};

@@ -18,8 +18,9 @@ pub(crate) fn is_lasting(method: &str, path: &str, status: u16) -> bool {
         || (has("packages/") && ends(&[".tar.gz", ".tar.bz2", ".zip"]))
         // npm.
         || (has("/-/") && ends(&[".tgz"]))
-        // Go: modules, and the parts of the checksum database's tree that are full.
-        || (has("/@v/v") && ends(&[".info", ".mod", ".zip"]))
+        // Go: modules, and the parts of the checksum database's tree that are full. What proxies say of a version
+        // (.info) they say in several ways.
+        || (has("/@v/v") && ends(&[".mod", ".zip"]))
         || (has("/tile/") && !has(".p/"))
         // Rust.
         || ends(&[".crate"])
@@ -52,6 +53,7 @@ mod tests {
             "simple/six/",
             "@babel/core",
             "golang.org/x/text/@v/list",
+            "golang.org/x/text/@v/v0.14.0.info",
             "golang.org/x/text/@latest",
             "sumdb/sum.example.com/tile/8/0/x123/456.p/7",
             "junit/junit/maven-metadata.xml",

@@ -1,8 +1,10 @@
 //! The way to origins.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use http::header::CONTENT_LENGTH;
@@ -83,9 +85,24 @@ pub struct Upstream {
     pub limits: Limits,
     /// Whether what is recorded and is not in the store any more may be asked for again.
     pub refill: bool,
+    /// Names that led elsewhere than to this machine, and when that was looked up.
+    passed: Mutex<BTreeMap<String, Instant>>,
 }
 
+/// How long a name is taken to lead where it led. Who connects looks it up again.
+const REMEMBERED: Duration = Duration::from_mins(1);
+
 impl Upstream {
+    /// A way with nothing known of it; the fields say what for.
+    pub fn new(client: reqwest::Client, limits: Limits, refill: bool) -> Self {
+        Self {
+            client,
+            limits,
+            refill,
+            passed: Mutex::default(),
+        }
+    }
+
     /// Sends a request; the answer's body has not been read yet.
     pub(crate) async fn ask(
         &self,
@@ -136,6 +153,12 @@ impl Upstream {
         unknown.map_or(Ok(Some(false)), Err)
     }
 
+    fn has_passed(&self, host: &str) -> bool {
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.retain(|_, at| at.elapsed() < REMEMBERED);
+        passed.contains_key(host)
+    }
+
     async fn refuse_local(&self, url: &str) -> Result<(), UpstreamError> {
         let Some((host, port)) = reqwest::Url::parse(url).ok().and_then(|url| {
             let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
@@ -143,18 +166,23 @@ impl Upstream {
         }) else {
             return Ok(());
         };
+        if self.has_passed(&host) {
+            return Ok(());
+        }
         // A name that means nothing here may mean something to a proxy, which is asked then.
-        let Ok(addresses) = tokio::net::lookup_host((host, port)).await else {
+        let Ok(addresses) = tokio::net::lookup_host((host.as_str(), port)).await else {
             return Ok(());
         };
         let mut addresses = addresses.map(|address: SocketAddr| address.ip());
-        match addresses.find(|address| is_local(*address)) {
-            Some(address) => Err(UpstreamError::Local {
+        if let Some(address) = addresses.find(|address| is_local(*address)) {
+            return Err(UpstreamError::Local {
                 url: without_secrets(url),
                 address,
-            }),
-            None => Ok(()),
+            });
         }
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.insert(host.clone(), Instant::now());
+        Ok(())
     }
 
     /// Reads a body into the store and passes it on as it comes. Nobody has to be listening.

@@ -28,8 +28,9 @@ pub struct Arguments {
     check: bool,
 }
 
-/// What of the locks of these nodes, of all if there are none, no origin has any more.
-async fn gone(engine: &Engine, names: &[String]) -> Result<Vec<Gone>, CliError> {
+/// What of the locks of these nodes, of all if there are none, no origin has any more. If it `packs`, what this store
+/// has is kept with the locks first, as far as it belongs there.
+async fn gone(engine: &Engine, names: &[String], packs: bool) -> Result<Vec<Gone>, CliError> {
     if engine.world.offline {
         return Err(CliError::usage("--offline: origins are to be asked"));
     }
@@ -43,6 +44,11 @@ async fn gone(engine: &Engine, names: &[String]) -> Result<Vec<Gone>, CliError> 
     }
     if names.is_empty() {
         locks = network_locks(&engine.world)?;
+    }
+    if packs {
+        tbuild_kinds::pack_again(&engine.world, &locks)?
+            .iter()
+            .for_each(|told| crate::report::eprint(&format!("{told}\n")));
     }
     Ok(tbuild_kinds::gone(&engine.world, &locks).await?)
 }
@@ -83,7 +89,7 @@ fn show_gone(gone: &[Gone]) {
 }
 
 async fn check(engine: &Engine, names: &[String]) -> Result<u8, CliError> {
-    let gone = gone(engine, names).await?;
+    let gone = gone(engine, names, false).await?;
     show_gone(&gone);
     if gone.is_empty() {
         crate::report::eprint("all that is locked of steps' networks is to be had\n");
@@ -146,7 +152,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     }
     if arguments.update_missing {
         let engine = Engine::with_steps(global, Project::load(global)?, StepSettings::default())?;
-        let gone = gone(&engine, &arguments.nodes).await?;
+        let gone = gone(&engine, &arguments.nodes, true).await?;
         show_gone(&gone);
         if gone.is_empty() {
             crate::report::eprint("nothing is missing\n");

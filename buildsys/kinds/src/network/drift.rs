@@ -65,6 +65,16 @@ pub async fn gone(world: &World, locks: &[StepsLock]) -> Result<Vec<Gone>, OpErr
     Ok(gone)
 }
 
+/// Keeps with these locks what belongs to them, as far as the store has it; what readers are to know of it.
+pub fn pack_again(world: &World, locks: &[StepsLock]) -> Result<Vec<String>, OpError> {
+    let mut told = Vec::new();
+    for of in locks {
+        let _guard = world.store.lock(&format!("network-{}", of.name))?;
+        told.extend(pack::write(world, &*lockfile::read(world, &of.name)?)?);
+    }
+    Ok(told)
+}
+
 /// The network locks of a project, by what its files say.
 pub fn network_locks(world: &World) -> Result<Vec<StepsLock>, OpError> {
     let folder = world.project.join("lockfiles");

@@ -22,7 +22,7 @@ use tbuild_netlock::{
 use tbuild_realise::OpError;
 use tbuild_store::Store;
 
-pub use self::drift::{Gone, gone, network_locks};
+pub use self::drift::{Gone, gone, network_locks, pack_again};
 pub(crate) use self::reduce::reduced;
 pub(crate) use self::trust::Trust;
 use crate::{LayerRef, World};
@@ -179,11 +179,7 @@ fn upstream(world: &World) -> Result<Upstream, OpError> {
     let guard = Guard::except(world.machine.http.proxies.hosts());
     let client = tbuild_fetch::relay(&world.machine.http, guard)
         .map_err(|error| OpError::unreachable(&error))?;
-    Ok(Upstream {
-        client,
-        limits: Limits::default(),
-        refill: !world.offline,
-    })
+    Ok(Upstream::new(client, Limits::default(), !world.offline))
 }
 
 /// Where this machine has its origins.

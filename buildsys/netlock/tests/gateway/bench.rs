@@ -62,11 +62,7 @@ impl Bench {
             Arc::clone(&self.authority),
             Arc::clone(&journal),
             Places::default(),
-            Upstream {
-                client,
-                limits,
-                refill: false,
-            },
+            Upstream::new(client, limits, false),
         );
         let web = TcpListener::bind(("127.0.0.2", port)).expect("bound");
         let sockets = Sockets {
