@@ -169,6 +169,10 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         if names.is_empty() {
             names = nodes_of(&engine, &gone)?;
         }
+        if names.is_empty() {
+            let what = "no image or artifact has these locks";
+            return Err(CliError::usage(what).hint("another --profile may have them"));
+        }
     }
     let engine = Engine::with_steps(global, project, steps)?;
     let config = &engine.project.config;

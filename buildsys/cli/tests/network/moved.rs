@@ -109,7 +109,16 @@ fn only_what_is_missing_is_moved() {
     let gone = "/base/pool/three.deb /second/pool/three.deb";
     fs::write(place.path("gone"), gone).expect("written");
     place.empty_store();
-    let updated = place.run(&update);
+    // The lock of an image that tbuild.toml does not have.
+    fs::write(
+        place.path("tbuild.toml"),
+        PROJECT.replace("image.app", "image.other"),
+    )
+    .expect("written");
+    let refused = place.run(&["lock", "--update-missing"]);
+    assert_eq!(refused.code, 2, "{}", refused.said);
+    fs::write(place.path("tbuild.toml"), PROJECT).expect("written");
+    let updated = place.run(&["lock", "--update-missing"]);
     assert_eq!(updated.code, 0, "{}", updated.said);
     let after = place.lock();
     let paths = |lock: &str| -> Vec<String> {

@@ -73,6 +73,7 @@ pub(super) fn put(world: &World, of: &Recorded, entries: &[Entry]) -> Result<Vec
     let now = packages(lock.of_step(&of.step.id).into_iter().flatten());
     let mut told = match before.of_step(&of.step.id) {
         Some(requests) => changes(&packages(requests), &now),
+        None if entries.is_empty() => Vec::new(),
         None => vec![format!(
             "locked {} requests; packages among them: {}",
             entries.len(),
