@@ -59,6 +59,9 @@ ok 'a browser loads the page'
 if grep -E 'CONSOLE.*(error|Error|Uncaught|Failed)' "$work/chromium.log" >&2; then fail 'the browser reports an error'; fi
 ok 'without a console error'
 
+# nginx is an ordinary user: what the image holds has to be for it to read.
+holds 'nginx can read its page of apology' "$(t shell nginx --profile demo -- cat /usr/share/tator/502.html 2>&1)" '</html>'
+
 # --- again ---------------------------------------------------------------------------------------------------
 output=$(cluster 2>&1); same 'run again, nothing runs' 0 "$(ran "$output")"
 find "$source" -exec touch {} +

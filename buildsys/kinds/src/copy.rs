@@ -110,7 +110,7 @@ pub(crate) fn prepare(
             .transpose()?,
         mode: copy.chmod.as_ref().map(|chmod| chmod.chmod.clone()),
     };
-    let mut manifest = KeyManifest::new("step.copy/1")
+    let mut manifest = KeyManifest::new("step.copy/2")
         .list("destination", facts.lines())
         .text("destination as written", &copy.dest)
         .text(
