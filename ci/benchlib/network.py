@@ -16,7 +16,10 @@ RUN python3 -m venv /venv && /venv/bin/pip install --no-cache-dir --no-compile {
 def network(bench, rounds, _):
     folder = bench.work / "network"
     folder.mkdir(exist_ok=True)
-    (folder / "Dockerfile").write_text(DOCKERFILE.format(base=f"{bench.registry}/{tools.BASE}"))
+    (folder / "Dockerfile").write_text(DOCKERFILE.format(base="debian:bookworm"))
+    theirs = bench.work / "network-buildah"
+    theirs.mkdir(exist_ok=True)
+    (theirs / "Dockerfile").write_text(DOCKERFILE.format(base=f"{bench.registry}/{tools.BASE}"))
     ours = bench.tools["tbuild"]
     lock = ours.own / "lockfiles/network-bench-network-tbuild.lock"
 
@@ -31,7 +34,7 @@ def network(bench, rounds, _):
     }
     buildah = bench.tools.get("buildah")
     if buildah:
-        ways["buildah"] = lambda: buildah.build(folder, "network", "--no-cache", *as_here())
+        ways["buildah"] = lambda: buildah.build(theirs, "network", "--no-cache", *as_here())
     samples = {name: [] for name in ways}
     # Mirrors are warm after the first round, which does not count.
     for round_ in range(max(2, min(rounds, 4)) + 1):
@@ -43,10 +46,10 @@ def network(bench, rounds, _):
 
 
 def as_here():
-    """What tbuild gives its steps by itself: the machine's package sources and trust."""
-    flags = []
-    for path in ("/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/ssl/certs", "/usr/share/keyrings"):
+    """What tbuild gives its steps by itself: the machine's package sources (Debian's, here) and its trust."""
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    flags = ["--env", f"PIP_CERT={bundle}", "--env", f"SSL_CERT_FILE={bundle}"]
+    for path in ("/etc/apt/sources.list", "/etc/apt/sources.list.d", "/usr/share/keyrings", bundle):
         if os.path.exists(path):
             flags += ["--volume", f"{path}:{path}:ro"]
-    bundle = "/etc/ssl/certs/ca-certificates.crt"
-    return [*flags, "--env", f"PIP_CERT={bundle}", "--env", f"SSL_CERT_FILE={bundle}"]
+    return flags
