@@ -1,6 +1,7 @@
 //! An origin that has moved on: what is locked builds again as long as anybody has the bytes.
 
 use std::fs;
+use std::process::Command;
 
 use crate::place::{Built, Place};
 
@@ -131,4 +132,35 @@ fn only_what_is_missing_is_moved() {
     assert!(moved[0].contains("\"list\"") && moved[1].contains("\"pool/four.deb\""));
     let built = build(&mut place, &["--frozen"]);
     assert_eq!(built.code, 0, "{}", built.said);
+}
+
+#[test]
+fn a_pack_that_lies_is_refused() {
+    let mut place = place();
+    fs::write(place.path("list"), "three\n").expect("written");
+    let recorded = build(&mut place, &[]);
+    assert_eq!(recorded.code, 0, "{}", recorded.said);
+    let pack = place.path("lockfiles/network-app.pack");
+    let listed = Command::new("tar").arg("-tf").arg(&pack).output();
+    let names = String::from_utf8(listed.expect("tar").stdout).expect("text");
+    let other = place.path("other");
+    fs::create_dir(&other).expect("made");
+    for name in names.lines() {
+        fs::write(other.join(name), "what nobody answered").expect("written");
+    }
+    let mut tar = Command::new("tar");
+    tar.arg("--zstd")
+        .arg("-cf")
+        .arg(&pack)
+        .arg("-C")
+        .arg(&other);
+    assert!(tar.args(names.lines()).status().expect("tar").success());
+    place.empty_store();
+    let refused = build(&mut place, &["--frozen"]);
+    assert_eq!(refused.code, 4, "{}", refused.said);
+    assert!(
+        refused.said.contains("network-app.pack is damaged"),
+        "{}",
+        refused.said
+    );
 }

@@ -160,6 +160,13 @@ impl Place {
         command
     }
 
+    /// Takes away what the store knows of steps that have run; files stay.
+    pub fn forget(&self) {
+        let actions = self.path("store/actions");
+        fs::remove_dir_all(&actions).expect("removed");
+        fs::create_dir(actions).expect("made");
+    }
+
     /// Takes away all that the store has.
     pub fn empty_store(&self) {
         fs::remove_dir_all(self.path("store")).expect("removed");

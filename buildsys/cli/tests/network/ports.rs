@@ -25,8 +25,7 @@ fn ports_that_are_named_are_recorded() {
         "{lock}"
     );
     place.stop();
-    fs::remove_dir_all(place.path("store/actions")).expect("removed");
-    fs::create_dir(place.path("store/actions")).expect("made");
+    place.forget();
     let replayed = place.run(&["--offline", "image", "app"]);
     assert_eq!(replayed.code, 0, "{}", replayed.said);
     assert_eq!(replayed.id, recorded.id);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tbuild_lock::{Kind, NetworkLock, RequestLock};
+use tbuild_lock::{Kind, RequestLock};
 use tbuild_netlock::Entry;
 use tbuild_realise::OpError;
 use tbuild_store::Store as _;
@@ -89,14 +89,7 @@ pub fn network_locks(world: &World) -> Result<Vec<StepsLock>, OpError> {
         if !is_lock || !file.file_name().to_string_lossy().starts_with(&start) {
             continue;
         }
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| OpError::usage(format!("cannot read {}: {error}", path.display())))?;
-        let lock = NetworkLock::parse(&path.display().to_string(), &text);
-        let lock = lock.map_err(|error| OpError::Lock {
-            message: error.to_string(),
-            hints: Vec::new(),
-        })?;
-        names.insert(lock.node);
+        names.extend(lockfile::at(&path)?.map(|lock| lock.node));
     }
     let lock = |name| StepsLock {
         name,

@@ -1,6 +1,6 @@
 //! The lockfile of an image's steps.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tbuild_lock::{Kind, NetworkLock, RequestLock, changes, file_name, packages};
@@ -35,12 +35,15 @@ fn know(world: &World, node: &str, lock: NetworkLock) -> Arc<NetworkLock> {
 }
 
 fn read_file(world: &World, node: &str) -> Result<NetworkLock, OpError> {
-    let path = path(world, node);
-    let text = match std::fs::read_to_string(&path) {
+    let lock = at(&path(world, node))?;
+    Ok(lock.unwrap_or_else(|| NetworkLock::new(node)))
+}
+
+/// The lock in a file; none where there is no file.
+pub(super) fn at(path: &Path) -> Result<Option<NetworkLock>, OpError> {
+    let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(NetworkLock::new(node));
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
             return Err(OpError::usage(format!(
                 "cannot read {}: {error}",
@@ -48,7 +51,8 @@ fn read_file(world: &World, node: &str) -> Result<NetworkLock, OpError> {
             )));
         }
     };
-    NetworkLock::parse(&path.display().to_string(), &text).map_err(|error| OpError::Lock {
+    let lock = NetworkLock::parse(&path.display().to_string(), &text);
+    lock.map(Some).map_err(|error| OpError::Lock {
         message: error.to_string(),
         hints: Vec::new(),
     })

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use tbuild_digest::{BlobDigest, Sha256};
@@ -61,12 +61,11 @@ pub(super) fn write(world: &World, lock: &NetworkLock) -> Result<Option<String>,
     let mut gone = Vec::new();
     let mut bodies = BTreeMap::new();
     let mut of_before = Bodies::new();
-    let before = read(&path, |digest, size, body| {
-        of_before.insert(digest, size);
+    let before = read(&path, |digest, body| {
+        of_before.insert(digest, body.len() as u64);
         if kept.contains_key(&digest) {
-            bodies.insert(digest, all(body, size)?);
+            bodies.insert(digest, body);
         }
-        Ok(())
     });
     // What cannot be read is written anew, from the store.
     let is_whole = before.is_ok();
@@ -119,11 +118,8 @@ fn pack(bodies: &BTreeMap<BlobDigest, Vec<u8>>) -> io::Result<Vec<u8>> {
     tar.into_inner()?.finish()
 }
 
-/// Reads a pack body by body; nothing where there is none.
-fn read(
-    path: &Path,
-    mut take: impl FnMut(BlobDigest, u64, &mut dyn Read) -> io::Result<()>,
-) -> io::Result<()> {
+/// Reads a pack body by body, each checked by its digest; nothing where there is none.
+fn read(path: &Path, mut take: impl FnMut(BlobDigest, Vec<u8>)) -> io::Result<()> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -131,11 +127,16 @@ fn read(
     };
     let mut tar = tar::Archive::new(zstd::Decoder::new(file)?);
     for entry in tar.entries()? {
-        let mut entry = entry?;
+        let entry = entry?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let digest = BlobDigest(Sha256::from_hex(&name).map_err(io::Error::other)?);
-        let size = entry.size();
-        take(digest, size, &mut entry)?;
+        let mut body = Vec::new();
+        entry.take(MOST).read_to_end(&mut body)?;
+        if BlobDigest::of(&body) != digest {
+            let what = format!("{name} is not what it holds by that name");
+            return Err(io::Error::other(what));
+        }
+        take(digest, body);
     }
     Ok(())
 }
@@ -144,9 +145,8 @@ fn read(
 pub(super) fn digests(world: &World, node: &str) -> Result<BTreeSet<BlobDigest>, OpError> {
     let path = path(world, node);
     let mut digests = BTreeSet::new();
-    let done = read(&path, |digest, _, _| {
+    let done = read(&path, |digest, _| {
         digests.insert(digest);
-        Ok(())
     });
     done.map_err(|error| damaged(&path, &error))?;
     Ok(digests)
@@ -157,13 +157,6 @@ fn damaged(path: &Path, error: &io::Error) -> OpError {
         message: format!("{} is damaged: {error}", path.display()),
         hints: vec!["take it from where the lock came from, or record the steps again".to_owned()],
     }
-}
-
-/// A body whose size is said to be `size`.
-fn all(body: &mut dyn Read, size: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    body.take(size.min(MOST)).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// Puts what the store lacks of these answers into it, as far as the pack of a lock has it.
@@ -179,15 +172,12 @@ pub(super) fn fill(world: &World, node: &str, entries: &[Entry]) -> Result<(), O
     }
     let path = path(world, node);
     let mut failure: Option<StoreError> = None;
-    let filled = read(&path, |digest, size, body| {
-        if missing.remove(&digest) {
-            let bytes = all(body, size)?;
-            // A wrong one is as good as none: its digest is looked at when it is asked for.
-            if let Err(error) = world.store.put_blob(&bytes) {
-                failure.get_or_insert(error);
-            }
+    let filled = read(&path, |digest, body| {
+        if missing.remove(&digest)
+            && let Err(error) = world.store.put_blob(&body)
+        {
+            failure.get_or_insert(error);
         }
-        Ok(())
     });
     match (filled, failure) {
         (_, Some(error)) => Err(error.into()),
