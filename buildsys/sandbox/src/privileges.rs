@@ -3,6 +3,9 @@
 //! The kept capabilities and the refused calls are those of Docker's default profile, as far as they make a
 //! difference to a build; a refused call fails with EPERM, clone3 with ENOSYS so that libraries fall back to
 //! clone, whose flags a filter can see.
+//!
+//! Calls that wait for a disk succeed at once: what a step wrote is read back by tbuild, and kept by the rules of its
+//! store, or thrown away with the step. A package manager syncs every file and its own records after each package.
 
 use std::collections::BTreeMap;
 
@@ -104,6 +107,15 @@ const REFUSED_HERE: &[Call] = calls![SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_u
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[Call] = &[];
 
+/// Not msync: programs ask by it whether an address is mapped.
+const UNSYNCED: &[Call] = calls![
+    SYS_fdatasync,
+    SYS_fsync,
+    SYS_sync,
+    SYS_sync_file_range,
+    SYS_syncfs,
+];
+
 const NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWIPC
@@ -118,10 +130,20 @@ pub(crate) fn namespace_flags() -> impl Iterator<Item = u64> {
     bits.filter(|bit| NAMESPACES & bit != 0)
 }
 
+fn names<'a>(calls: impl Iterator<Item = &'a Call>) -> Vec<String> {
+    calls
+        .map(|(name, _)| name.trim_start_matches("SYS_").to_owned())
+        .collect()
+}
+
 /// The names of the calls that are refused whatever their arguments.
-pub(crate) fn refused_names() -> impl Iterator<Item = &'static str> {
-    let calls = REFUSED.iter().chain(REFUSED_HERE);
-    calls.map(|(name, _)| name.trim_start_matches("SYS_"))
+pub(crate) fn refused_names() -> Vec<String> {
+    names(REFUSED.iter().chain(REFUSED_HERE))
+}
+
+/// The names of the calls that do nothing and succeed.
+pub(crate) fn unsynced_names() -> Vec<String> {
+    names(UNSYNCED.iter())
 }
 
 /// The capabilities that a program has: the kept ones, or all of this process's.
@@ -138,11 +160,12 @@ pub(crate) fn capabilities(privileged: bool) -> CapabilitySet {
 
 /// The filters, made before privileges are dropped.
 pub(crate) fn filters() -> Result<Vec<BpfProgram>, BackendError> {
-    let mut refused: BTreeMap<i64, Vec<SeccompRule>> = REFUSED
-        .iter()
-        .chain(REFUSED_HERE)
-        .map(|(_, number)| (*number, Vec::new()))
-        .collect();
+    let all = |calls: &[Call]| -> BTreeMap<i64, Vec<SeccompRule>> {
+        let numbers = calls.iter().map(|(_, number)| *number);
+        numbers.map(|number| (number, Vec::new())).collect()
+    };
+    let mut refused = all(REFUSED);
+    refused.extend(all(REFUSED_HERE));
     let mut namespaces = Vec::new();
     for bit in namespace_flags() {
         let flag =
@@ -166,5 +189,6 @@ pub(crate) fn filters() -> Result<Vec<BpfProgram>, BackendError> {
             BTreeMap::from([(libc::SYS_clone3, Vec::new())]),
             libc::ENOSYS as u32,
         )?,
+        filter(all(UNSYNCED), 0)?,
     ])
 }

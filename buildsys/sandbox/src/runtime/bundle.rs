@@ -13,7 +13,7 @@ use oci_spec::runtime::{
 };
 use tbuild_exec::{Limits, Ulimit};
 
-use crate::privileges::{capabilities, namespace_flags, refused_names};
+use crate::privileges::{capabilities, namespace_flags, refused_names, unsynced_names};
 use crate::protocol::{Failure, Specification, Tried as _};
 use crate::userns::{self, Ids};
 
@@ -162,10 +162,10 @@ pub(crate) fn seccomp() -> Result<LinuxSeccomp, Failure> {
             .set_args(args);
         call
     };
-    let names = refused_names().map(str::to_owned).collect();
     let mut calls = vec![
-        refused(names, libc::EPERM, None),
+        refused(refused_names(), libc::EPERM, None),
         refused(vec!["clone3".to_owned()], libc::ENOSYS, None),
+        refused(unsynced_names(), 0, None),
     ];
     // Arguments of one rule count together; that any of the flags is one too many takes a rule each.
     for bit in namespace_flags() {
@@ -283,14 +283,15 @@ mod tests {
         let (sets, calls) = of(0, false);
         assert_eq!(sets, [Some(14), Some(14), Some(14), Some(0), Some(0)]);
         let calls = calls.as_array().expect("calls are refused").clone();
-        // Some, clone3, and clone once for each kind of namespace.
-        assert_eq!(calls.len(), 2 + 7);
+        // Some, clone3, those that sync, and clone once for each kind of namespace.
+        assert_eq!(calls.len(), 3 + 7);
         let names = calls[0]["names"].as_array().expect("names");
         assert!(
             names.contains(&json!("mount")) && names.contains(&json!("umount2")),
             "{names:?}"
         );
         assert_eq!(calls[1]["errnoRet"], libc::ENOSYS);
+        assert_eq!(calls[2]["errnoRet"], 0);
         assert_eq!(
             of(1, false).0,
             [Some(14), Some(0), Some(0), Some(0), Some(0)]

@@ -13,7 +13,7 @@ pub fn make(root: &Path) {
     for name in programs {
         install(root, &Path::new("/usr/bin").join(name));
     }
-    for name in ["mount", "setsid", "unshare", "hostname"] {
+    for name in ["mount", "setsid", "unshare", "hostname", "sync"] {
         install(root, &Path::new("/usr/bin").join(name));
     }
     install(root, Path::new("/bin/sh"));
