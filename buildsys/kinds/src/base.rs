@@ -17,7 +17,7 @@ use tbuild_store::Store as _;
 use tbuild_tree::Rootfs;
 
 use crate::run::keep;
-use crate::world::{blocking, driven};
+use crate::world::{blocking, driven, unix_now};
 use crate::{LayerRef, StateValue, World};
 
 /// Nothing at all: FROM scratch.
@@ -172,13 +172,7 @@ impl Packages {
         };
         let (fetcher, spec, cx) = (self.fetcher()?, self.spec.clone(), cx.clone());
         let lock = driven(move |handle| {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a signed Release file that has expired is refused"
-            )]
-            let now = std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs());
+            let now = unix_now();
             let progress = |_: &str, done: u64, total: Option<u64>| {
                 cx.progress("read indexes", done, total, true);
             };
@@ -186,6 +180,11 @@ impl Packages {
             resolved.map_err(|error| failure(&error))
         })
         .await?;
+        let lock = match self.read_lock_of(&self.lock_path()) {
+            Ok(Some(before)) => lock.dated_as(&before),
+            // What is there may be the reason to resolve it again.
+            Ok(None) | Err(_) => lock,
+        };
         write(&self.lock_path(), lock.to_text())?;
         Ok(lock)
     }

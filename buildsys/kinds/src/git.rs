@@ -15,7 +15,7 @@ use tbuild_store_local::{Verdict, scan};
 
 use crate::content::{contents_at, store_layer};
 use crate::filter::Filter;
-use crate::world::blocking;
+use crate::world::{blocking, today};
 use crate::{LayerRef, Place, TreeValue, World};
 
 /// A git revision.
@@ -42,20 +42,41 @@ impl Checkout {
             .join(file_name(Kind::Git, &self.name))
     }
 
-    /// The commit: as locked, or as the revision names it now.
-    fn commit(&self, cx: &Context) -> Result<String, OpError> {
+    /// The lock, if it is there and is of what tbuild.toml says.
+    fn locked(&self) -> Result<Option<GitLock>, OpError> {
         let path = self.lock_path();
-        let locked = std::fs::read_to_string(&path).ok().filter(|_| !self.update);
-        if let Some(text) = locked {
-            let lock = GitLock::parse(&path.display().to_string(), &text).map_err(|error| {
-                OpError::Lock {
-                    message: error.to_string(),
-                    hints: Vec::new(),
-                }
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            return Ok(None);
+        };
+        let lock =
+            GitLock::parse(&path.display().to_string(), &text).map_err(|error| OpError::Lock {
+                message: error.to_string(),
+                hints: Vec::new(),
             })?;
-            if lock.url == self.url && lock.rev == self.rev {
-                return Ok(lock.commit);
-            }
+        Ok(Some(lock).filter(|lock| lock.url == self.url && lock.rev == self.rev))
+    }
+
+    /// Locks a commit, with what is known of it by now or was before.
+    fn lock(&self, commit: &str, tree: Option<tbuild_digest::TreeDigest>) -> Result<(), OpError> {
+        let before = self.locked().ok().flatten();
+        let before = before.filter(|lock| lock.commit == commit);
+        let (when, known) = before.map_or((None, None), |lock| (lock.when, lock.tree));
+        let lock = GitLock {
+            url: self.url.clone(),
+            rev: self.rev.clone(),
+            commit: commit.to_owned(),
+            when: when.or_else(|| Some(today())),
+            tree: tree.or(known),
+        };
+        crate::base::write(&self.lock_path(), lock.to_text())
+    }
+
+    /// The commit: as locked, or as the revision names it now, which is locked then.
+    fn commit(&self, cx: &Context) -> Result<String, OpError> {
+        if !self.update
+            && let Some(lock) = self.locked()?
+        {
+            return Ok(lock.commit);
         }
         let refusal = if self.world.frozen {
             Some("--frozen")
@@ -74,8 +95,11 @@ impl Checkout {
         }
         cx.notice(format!("resolving {} of {}", self.rev, self.url));
         let git = Git::new("git", &self.world.machine.git_env).started_by(&self.world.as_user);
-        git.resolve(&self.url, &self.rev, self.world.store.as_ref())
-            .map_err(|error| self.failure(&error))
+        let commit = git
+            .resolve(&self.url, &self.rev, self.world.store.as_ref())
+            .map_err(|error| self.failure(&error))?;
+        self.lock(&commit, None)?;
+        Ok(commit)
     }
 
     fn failure(&self, error: &dyn std::error::Error) -> OpError {
@@ -145,13 +169,7 @@ impl Op for Checkout {
         })
         .await?;
         if !self.world.frozen {
-            let lock = GitLock {
-                url: self.url.clone(),
-                rev: self.rev.clone(),
-                commit,
-                tree: Some(tree),
-            };
-            crate::base::write(&self.lock_path(), lock.to_text())?;
+            self.lock(&commit, Some(tree))?;
         }
         serde_json::to_value(Fetched { layer }).map_err(|error| OpError::internal(&error))
     }

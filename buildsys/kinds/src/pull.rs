@@ -14,7 +14,7 @@ use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
 use tbuild_registry::{PullOptions, RegistryClient, RegistryError};
 use tbuild_store::Store as _;
 
-use crate::world::driven;
+use crate::world::{driven, today};
 use crate::{LayerRef, StateValue, World};
 
 /// `FROM registry/repository:tag`, or by digest.
@@ -102,9 +102,14 @@ impl Pull {
                 )
             })?
             .digest;
+        let reference = self.reference.to_string();
+        let before = std::fs::read_to_string(&path).ok();
+        let before = before.and_then(|text| ImageLock::parse("", &text).ok());
+        let before = before.filter(|lock| lock.reference == reference && lock.digest == digest);
         let lock = ImageLock {
-            reference: self.reference.to_string(),
+            reference,
             digest,
+            when: before.and_then(|lock| lock.when).or(Some(today())),
         };
         crate::base::write(&path, lock.to_text())?;
         Ok(digest)

@@ -8,6 +8,7 @@ use tbuild_digest::DiffId;
 use tbuild_dockerfile::Platform;
 use tbuild_exec::Executor;
 use tbuild_kube::Cluster;
+use tbuild_lock::Day;
 use tbuild_oci::LayerIndex;
 use tbuild_realise::OpError;
 use tbuild_store::Store;
@@ -231,6 +232,22 @@ impl World {
             .blob_size(&layer.diff_id.as_uncompressed_blob())?
             == Some(layer.size))
     }
+}
+
+/// Seconds since the epoch.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "signed Release files run out, and locks say when they were made: no key holds it"
+)]
+pub(crate) fn unix_now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// Today, in UTC: for locks.
+pub(crate) fn today() -> Day {
+    Day::of_unix(unix_now())
 }
 
 /// Runs blocking work off the async threads.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tbuild_digest::BlobDigest;
 
-use crate::ArchivePath;
 use crate::field::sha256;
+use crate::{ArchivePath, Day};
 
 /// What a base resolved to: which releases were read, and every package that goes in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct BaseLock {
     pub include: Vec<String>,
     /// The distribution's name of the architecture (`amd64`).
     pub architecture: String,
+    /// When it came to be resolved to this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Day>,
     /// The signed releases that were read.
     #[serde(default, rename = "release", skip_serializing_if = "Vec::is_empty")]
     pub releases: Vec<ReleaseLock>,
@@ -96,6 +99,19 @@ impl BaseLock {
         packages
             .map(|pair| format!("package {}", pair[0].name))
             .or_else(|| releases.map(|pair| format!("release {}", pair[0].suite)))
+    }
+
+    /// The same with the day of an earlier lock, where that says the same.
+    #[must_use]
+    pub fn dated_as(mut self, before: &Self) -> Self {
+        let mut other = before.clone();
+        self.sort();
+        other.sort();
+        other.when = self.when;
+        if other == self {
+            self.when = before.when.or(self.when);
+        }
+        self
     }
 
     /// The bytes of all packages together.

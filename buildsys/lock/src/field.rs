@@ -12,6 +12,9 @@ pub enum FieldError {
     /// The path would lead outside its origin.
     #[error("{0:?} is not a path below an origin (relative, no empty, \".\" or \"..\" segment)")]
     Path(String),
+    /// No day.
+    #[error("{0:?} is no day such as 2026-11-22")]
+    Day(String),
 }
 
 /// A path below an origin's base URL: relative, `/` between segments, nothing that leads elsewhere.

@@ -8,6 +8,7 @@
 //! This crate does not know files, the network, or how anything is resolved.
 
 mod base;
+mod day;
 mod document;
 mod error;
 mod field;
@@ -18,6 +19,7 @@ mod source;
 mod tool;
 
 pub use base::{BaseLock, PackageLock, ReleaseLock};
+pub use day::Day;
 pub use document::{Kind, Lock, SCHEMA, file_name};
 pub use error::LockError;
 pub use field::{ArchivePath, FieldError};

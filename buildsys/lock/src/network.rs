@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tbuild_digest::BlobDigest;
 
+use crate::Day;
 use crate::field::{maybe_sha256, sha256};
 use crate::lasting::is_lasting;
 
@@ -28,6 +29,9 @@ pub struct StepLock {
     pub id: String,
     /// The instruction, for readers.
     pub text: String,
+    /// When it was answered so for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Day>,
 }
 
 /// A request and its answer.
@@ -102,8 +106,12 @@ impl NetworkLock {
     }
 
     /// Puts what a step asked for in the place of what it asked for before. Which steps the requests name is not
-    /// looked at.
+    /// looked at. A step that is answered as it was keeps its day, if it has one.
     pub fn put(&mut self, step: StepLock, requests: impl IntoIterator<Item = RequestLock>) {
+        let before = self.plain(&step.id);
+        let day_before = self.steps.iter().find(|known| known.id == step.id);
+        let day_before = day_before.and_then(|known| known.when);
+        let id = step.id.clone();
         for request in &mut self.requests {
             request.steps.retain(|id| *id != step.id);
         }
@@ -124,6 +132,21 @@ impl NetworkLock {
         self.steps.retain(|known| known.id != step.id);
         self.steps.push(step);
         self.sort();
+        let is_as_before = before.is_some() && before == self.plain(&id);
+        let known = self.steps.iter_mut().find(|known| known.id == id);
+        if let (true, Some(day), Some(known)) = (is_as_before, day_before, known) {
+            known.when = Some(day);
+        }
+    }
+
+    /// What a step asked for, as if it were the only one.
+    fn plain(&self, id: &str) -> Option<Vec<RequestLock>> {
+        let requests = self.of_step(id)?.into_iter().cloned();
+        let alone = requests.map(|request| RequestLock {
+            steps: Vec::new(),
+            ..request
+        });
+        Some(alone.collect())
     }
 
     /// Sorts what has no order of its own.
@@ -189,6 +212,7 @@ mod tests {
         StepLock {
             id: id.to_owned(),
             text: "RUN apt-get update".to_owned(),
+            when: None,
         }
     }
 
@@ -212,6 +236,35 @@ mod tests {
         assert_eq!(lock.of_step("one"), Some(Vec::new()));
         lock.steps.remove(0);
         assert_eq!(lock.to_text(), before);
+    }
+
+    #[test]
+    fn a_step_keeps_its_day_as_long_as_it_is_answered_so() {
+        let on = |id: &str, day: u64| StepLock {
+            when: Some(Day::of_unix(day * 86_400)),
+            ..step(id)
+        };
+        let day_of = |lock: &NetworkLock| lock.steps[0].when.map(|day| day.to_string());
+        let mut lock = NetworkLock::new("web");
+        lock.put(step("one"), [request("a", "1"), request("b", "1")]);
+        assert!(!lock.to_text().contains("when"), "of an older tbuild");
+        lock.put(on("one", 0), [request("b", "1"), request("a", "1")]);
+        assert_eq!(day_of(&lock).as_deref(), Some("1970-01-01"));
+        // What another step asks for is its own matter.
+        lock.put(on("two", 1), [request("a", "1"), request("c", "1")]);
+        let before = lock.to_text();
+        lock.put(on("one", 2), [request("a", "1"), request("b", "1")]);
+        assert_eq!(lock.to_text(), before);
+        lock.put(on("one", 2), [request("a", "1"), request("b", "2")]);
+        assert_eq!(day_of(&lock).as_deref(), Some("1970-01-03"));
+        assert_eq!(
+            NetworkLock::parse("web.lock", &lock.to_text()),
+            Ok(lock.clone())
+        );
+        let bad = lock.to_text().replace("1970-01-03", "1970-02-31");
+        let error = NetworkLock::parse("web.lock", &bad).expect_err("refused");
+        let why = "\"1970-02-31\" is no day such as 2026-11-22";
+        assert!(error.to_string().contains(why), "{error}");
     }
 
     #[test]

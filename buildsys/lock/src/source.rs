@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tbuild_digest::{BlobDigest, TreeDigest};
 
+use crate::Day;
 use crate::field::sha256;
 
 /// What a git revision resolved to.
@@ -15,6 +16,9 @@ pub struct GitLock {
     pub rev: String,
     /// The commit it named, in full hex.
     pub commit: String,
+    /// When it came to name that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Day>,
     /// The digest of the commit's tree as tbuild checks it out, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeDigest>,
@@ -28,6 +32,9 @@ pub struct ImageLock {
     pub reference: String,
     /// The digest of the manifest or index that the tag named.
     pub digest: BlobDigest,
+    /// When it came to name that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Day>,
 }
 
 /// What a URL served.

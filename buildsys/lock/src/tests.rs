@@ -31,6 +31,7 @@ fn base() -> impl Strategy<Value = Lock> {
         prop::collection::vec(".{0,6}", 0..3),
     )
         .prop_map(|(mut packages, mut releases, extra_suites)| {
+            let size = packages.len();
             packages.sort_by(|a, b| a.name.cmp(&b.name));
             packages.dedup_by(|a, b| a.name == b.name);
             packages.reverse();
@@ -43,6 +44,7 @@ fn base() -> impl Strategy<Value = Lock> {
                 components: vec!["main".into()],
                 include: vec!["zip".into(), "ca-certificates".into()],
                 architecture: "amd64".into(),
+                when: (size % 2 == 0).then(|| Day::of_unix(size as u64 * 90_000)),
                 releases,
                 packages,
             })
@@ -73,11 +75,15 @@ fn any_lock() -> impl Strategy<Value = Lock> {
                     url,
                     rev,
                     commit,
+                    when: Some(Day::of_unix(0)),
                     tree: tree.map(|tree| TreeDigest(tree.0)),
                 })
             }),
-        (".{0,20}", digest())
-            .prop_map(|(reference, digest)| Lock::Image(ImageLock { reference, digest })),
+        (".{0,20}", digest()).prop_map(|(reference, digest)| Lock::Image(ImageLock {
+            reference,
+            digest,
+            when: None
+        })),
         (".{0,20}", digest()).prop_map(|(url, sha256)| Lock::Url(UrlLock {
             url,
             size: 7,
@@ -113,6 +119,7 @@ fn the_text_is_the_reviewed_format() {
         components: vec!["main".into()],
         include: vec![],
         architecture: "amd64".into(),
+        when: Some(Day::of_unix(0)),
         releases: vec![],
         packages: vec![PackageLock {
             name: "apt".into(),
@@ -135,6 +142,7 @@ suite = "bookworm"
 extra-suites = ["bookworm-security"]
 components = ["main"]
 architecture = "amd64"
+when = "1970-01-01"
 
 [[package]]
 name = "apt"

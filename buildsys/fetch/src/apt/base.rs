@@ -4,7 +4,7 @@ use std::io::BufReader;
 use std::sync::Arc;
 
 use tbuild_digest::BlobDigest;
-use tbuild_lock::{ArchivePath, BaseLock, PackageLock, ReleaseLock};
+use tbuild_lock::{ArchivePath, BaseLock, Day, PackageLock, ReleaseLock};
 use tbuild_store::{Store, StoreError};
 
 use super::packages::{Universe, decompress};
@@ -72,7 +72,7 @@ pub struct Fetcher {
 
 impl Fetcher {
     /// Resolves a base from the signed Release files down: each InRelease verified by `verifier`, each index by
-    /// the digest that its release states. `now` is seconds since the epoch, for Valid-Until. The packages
+    /// the digest that its release states. `now` is seconds since the epoch, for Valid-Until and the lock's day. The packages
     /// themselves are not fetched.
     pub async fn resolve_base(
         &self,
@@ -125,6 +125,7 @@ impl Fetcher {
             components: spec.components.clone(),
             include: spec.include.clone(),
             architecture: spec.architecture.clone(),
+            when: Some(Day::of_unix(now)),
             releases,
             packages: packages.collect(),
         })

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tbuild_lock::{Kind, NetworkLock, RequestLock, changes, file_name, packages};
+use tbuild_lock::{Kind, NetworkLock, RequestLock, StepLock, changes, file_name, packages};
 use tbuild_netlock::Entry;
 use tbuild_realise::OpError;
 use tbuild_store::Store as _;
 
 use super::Recorded;
 use crate::World;
+use crate::world::today;
 
 /// Where the lock of a node is.
 pub(super) fn path(world: &World, node: &str) -> PathBuf {
@@ -65,7 +66,11 @@ pub(super) fn put(world: &World, of: &Recorded, entries: &[Entry]) -> Result<Vec
     // Another tbuild may have written it since.
     let mut lock = read_file(world, &of.of.name)?;
     let before = lock.clone();
-    lock.put(of.step.clone(), entries.iter().map(RequestLock::from));
+    let step = StepLock {
+        when: Some(today()),
+        ..of.step.clone()
+    };
+    lock.put(step, entries.iter().map(RequestLock::from));
     if lock == before {
         know(world, &of.of.name, lock);
         return Ok(Vec::new());

@@ -115,6 +115,7 @@ impl Recorded {
             step: StepLock {
                 id: id[..12].to_owned(),
                 text: shown,
+                when: None,
             },
         }
     }
