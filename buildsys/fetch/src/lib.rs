@@ -19,7 +19,9 @@ mod machine;
 mod origins;
 mod root;
 
-pub use apt::{AptError, BaseSpec, Fetcher, Verifier, Version, apt_sources_for, suite_origin};
+pub use apt::{
+    AptError, BaseSpec, Fetcher, Verifier, Version, apt_sources_for, suite_origin, unix_seconds,
+};
 pub use archive::decompress;
 pub use debian::{BuildBaseError, build_base};
 pub use file::{ArchiveError, extract_member, unpack};

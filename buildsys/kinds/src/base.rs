@@ -69,6 +69,20 @@ struct Built {
     layer: LayerRef,
 }
 
+/// The lock of the default architecture is called after the base alone, another's after both.
+pub(crate) fn lock_path(world: &World, name: &str, architecture: &str) -> PathBuf {
+    if architecture == Platform::default().architecture {
+        lock_called(world, name)
+    } else {
+        lock_called(world, &format!("{name} {architecture}"))
+    }
+}
+
+fn lock_called(world: &World, name: &str) -> PathBuf {
+    let folder = world.project.join("lockfiles");
+    folder.join(file_name(Kind::Base, name))
+}
+
 impl Packages {
     /// The config of the image that the packages become.
     pub(crate) fn config(&self) -> ImageConfig {
@@ -85,19 +99,8 @@ impl Packages {
         config
     }
 
-    /// The lock of the default architecture is called after the base alone, another's after both.
     fn lock_path(&self) -> PathBuf {
-        let name = if self.spec.architecture == Platform::default().architecture {
-            self.name.clone()
-        } else {
-            format!("{} {}", self.name, self.spec.architecture)
-        };
-        self.lock_called(&name)
-    }
-
-    fn lock_called(&self, name: &str) -> PathBuf {
-        let folder = self.world.project.join("lockfiles");
-        folder.join(file_name(Kind::Base, name))
+        lock_path(&self.world, &self.name, &self.spec.architecture)
     }
 
     fn fetcher(&self) -> Result<Fetcher, OpError> {
@@ -114,7 +117,7 @@ impl Packages {
     fn read_lock(&self) -> Result<Option<BaseLock>, OpError> {
         match self.read_lock_of(&self.lock_path())? {
             Some(lock) => Ok(Some(lock)),
-            None => self.read_lock_of(&self.lock_called(&self.name)),
+            None => self.read_lock_of(&lock_called(&self.world, &self.name)),
         }
     }
 

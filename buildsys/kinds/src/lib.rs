@@ -67,7 +67,9 @@ pub mod platforms;
 pub use deploy::helm_program;
 pub use index::Built;
 pub use listing::{FileChange, compare as compare_listings, read as read_listing};
-pub use network::{Gone, StepsLock, gone, network_locks, pack_again};
+pub use network::{
+    Ahead, BaseFile, Drift, Looked, StepsLock, Wrong, base_files, drift, network_locks, pack_again,
+};
 pub use normalize::normalizer_for;
 pub use recipe::{Nodes, Show};
 pub use relocate::{Reading, Relocation};

@@ -23,6 +23,21 @@ impl Pipeline<'_> {
         self.config.bases.contains_key(name) || distribution(name).is_some()
     }
 
+    /// Where the lock of a base made from packages is; `name` as its node has it, with the platform where that is not
+    /// this machine's.
+    pub fn base_lock(&self, name: &str) -> PathBuf {
+        let (name, platform) = match name.split_once(FOR) {
+            Some((name, platform)) => (name, Platform::parse(platform)),
+            None => (name, None),
+        };
+        let base = self.config.bases.get(name);
+        let given = base.and_then(|base| base.platform.clone());
+        let platform = given.or(platform).unwrap_or_else(|| self.platform());
+        let variant = Some(platform.variant.as_str()).filter(|variant| !variant.is_empty());
+        let architecture = BaseSpec::debian_architecture(&platform.architecture, variant);
+        crate::base::lock_path(self.world, name, architecture.unwrap_or_default())
+    }
+
     /// The image that `FROM name` starts from for a platform: an image of the project, a base, or one of a
     /// registry.
     pub(crate) fn base(

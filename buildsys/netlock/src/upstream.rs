@@ -7,16 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 use tbuild_digest::BlobDigest;
 use tbuild_store::{Store, StoreError};
 use tokio::sync::mpsc;
 
 use bytes::Bytes;
 
-use crate::entry::Entry;
-use crate::place::{Places, without_secrets};
+use crate::place::without_secrets;
 
 /// How much one step may have.
 #[derive(Debug, Clone)]
@@ -122,37 +120,6 @@ impl Upstream {
         request.send().await.map_err(failed)
     }
 
-    /// Whether an origin has what was recorded: as much of it, at one of its places. None where nobody knows these; an
-    /// error where it cannot be found out.
-    pub async fn has(&self, places: &Places, entry: &Entry) -> Result<Option<bool>, UpstreamError> {
-        let mut unknown = None;
-        let urls = places.urls(entry, None);
-        if urls.is_empty() {
-            return Ok(None);
-        }
-        for url in urls {
-            let asked = self.ask(Method::HEAD, &url, HeaderMap::new(), Bytes::new());
-            match asked.await {
-                Ok(answer) if answer.status() == StatusCode::OK => {
-                    let length = answer.headers().get(CONTENT_LENGTH);
-                    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-                    if length.is_none_or(|length: u64| length == entry.size) {
-                        return Ok(Some(true));
-                    }
-                }
-                Ok(answer) if answer.status().is_server_error() => {
-                    unknown = Some(UpstreamError::Failed {
-                        url: without_secrets(&url),
-                        why: format!("its host answers {}", answer.status()),
-                    });
-                }
-                Ok(_) => {}
-                Err(error) => unknown = Some(error),
-            }
-        }
-        unknown.map_or(Ok(Some(false)), Err)
-    }
-
     fn has_passed(&self, host: &str) -> bool {
         let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
         passed.retain(|_, at| at.elapsed() < REMEMBERED);
@@ -244,7 +211,7 @@ pub(crate) fn is_local(address: IpAddr) -> bool {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

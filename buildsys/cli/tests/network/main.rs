@@ -5,7 +5,9 @@
     reason = "tests drive programs and read what they leave"
 )]
 
+mod bases;
 mod clients;
+mod drift;
 mod git;
 mod hostile;
 mod moved;

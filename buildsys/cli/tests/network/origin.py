@@ -70,6 +70,11 @@ class Origin(http.server.BaseHTTPRequestHandler):
             return
         # Another server of the same files.
         path = path.replace("/second/", "/base/")
+        file = FOLDER + "/www" + path
+        if os.path.isfile(file):
+            with open(file, "rb") as content:
+                self.answer(content.read())
+            return
         if path == "/base/list":
             self.answer("\n".join(listed("list")).encode())
             return

@@ -12,6 +12,7 @@ mod verify;
 mod version;
 
 pub use base::{BaseSpec, Fetcher};
+pub use date::unix_seconds;
 pub use error::AptError;
 pub use suite::{apt_sources_for, suite_origin};
 pub use verify::Verifier;

@@ -22,7 +22,9 @@ use tbuild_netlock::{
 use tbuild_realise::OpError;
 use tbuild_store::Store;
 
-pub use self::drift::{Gone, gone, network_locks, pack_again};
+pub use self::drift::{
+    Ahead, BaseFile, Drift, Looked, Wrong, base_files, drift, network_locks, pack_again,
+};
 pub(crate) use self::reduce::reduced;
 pub(crate) use self::trust::Trust;
 use crate::{LayerRef, World};

@@ -152,6 +152,32 @@ pub(super) fn digests(world: &World, node: &str) -> Result<BTreeSet<BlobDigest>,
     Ok(digests)
 }
 
+/// The bodies with these digests, as far as the pack of a lock or the store has them.
+pub(super) fn bodies(
+    world: &World,
+    node: &str,
+    wanted: impl IntoIterator<Item = BlobDigest>,
+) -> Result<BTreeMap<BlobDigest, Vec<u8>>, OpError> {
+    let mut missing: BTreeSet<BlobDigest> = wanted.into_iter().collect();
+    let mut bodies = BTreeMap::new();
+    if missing.is_empty() {
+        return Ok(bodies);
+    }
+    let path = path(world, node);
+    let done = read(&path, |digest, body| {
+        if missing.remove(&digest) {
+            bodies.insert(digest, body);
+        }
+    });
+    done.map_err(|error| damaged(&path, &error))?;
+    for digest in missing {
+        if let Some(body) = world.store.read_blob(&digest)? {
+            bodies.insert(digest, body);
+        }
+    }
+    Ok(bodies)
+}
+
 fn damaged(path: &Path, error: &io::Error) -> OpError {
     OpError::Lock {
         message: format!("{} is damaged: {error}", path.display()),

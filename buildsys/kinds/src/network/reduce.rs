@@ -80,15 +80,25 @@ fn archives(world: &World, entries: &[Entry], left: &mut Vec<Entry>) -> Result<(
     Ok(())
 }
 
-/// Cuts pages of Python's package index.
-fn pages(world: &World, left: &mut [Entry]) -> Result<(), OpError> {
-    let names = left.iter().filter_map(|entry| {
+/// The files of Python's package index that were taken.
+fn taken(entries: &[Entry]) -> BTreeSet<String> {
+    let names = entries.iter().filter_map(|entry| {
         let path = entry.request.path.split('?').next()?;
         let name = percent_decode_str(path.rsplit('/').next()?).decode_utf8_lossy();
         let name = name.strip_suffix(".metadata").unwrap_or(&name);
         Some(name.to_owned())
     });
-    let taken: BTreeSet<String> = names.collect();
+    names.collect()
+}
+
+/// A page of Python's package index, cut down to what was taken; none if it is no such page.
+pub(super) fn page(bytes: &[u8], entries: &[Entry]) -> Option<Vec<u8>> {
+    unpacked(bytes).and_then(|page| pypi::page(&page, &taken(entries)))
+}
+
+/// Cuts pages of Python's package index.
+fn pages(world: &World, left: &mut [Entry]) -> Result<(), OpError> {
+    let taken = taken(left);
     for entry in left.iter_mut().filter(|entry| entry.status == 200) {
         let is_page = entry.request.origin == "pypi" && entry.request.path.ends_with('/');
         if !is_page {
