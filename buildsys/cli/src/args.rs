@@ -189,6 +189,20 @@ pub enum Command {
     Logs(commands::logs::Arguments),
     /// A shell in a component's container
     Shell(commands::shell::Arguments),
+    /// A program in a component's container, without a terminal
+    Exec(commands::exec::Arguments),
+    /// Run a task of tbuild.toml now
+    Run(commands::task::Arguments),
+    /// Run the task migrate now: bring the database to what the site needs
+    Migrate(commands::migrate::Arguments),
+    /// Run the task collect-static now: publish the static files
+    CollectStatic(commands::migrate::Arguments),
+    /// Back up the data of the deployed site, or list the backups
+    Backup(commands::backup::Backup),
+    /// Put a backup in the place of the data
+    Restore(commands::backup::Restore),
+    /// Make a user who may do everything
+    Superuser(commands::superuser::Arguments),
     /// Remove what a release deployed; data only as asked
     Clean(commands::clean::Arguments),
     /// A real one-node Kubernetes on this machine

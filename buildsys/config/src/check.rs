@@ -13,13 +13,10 @@ use crate::value::{Place, Spanned};
 const DISTRIBUTIONS: [&str; 2] = ["debian", "ubuntu"];
 
 /// Subcommands that run the task of their name.
-const TASK_COMMANDS: [&str; 5] = [
-    "migrate",
-    "collect-static",
-    "backup",
-    "restore",
-    "superuser",
-];
+const TASK_COMMANDS: [&str; 4] = ["migrate", "collect-static", "backup", "restore"];
+
+/// Subcommands that run the command of their name.
+const COMMAND_COMMANDS: [&str; 1] = ["superuser"];
 
 /// All that is wrong between tables. `reserved` are the subcommands of tbuild.
 pub(crate) fn check(config: &Config, reserved: &[&str]) -> Vec<Diagnostic> {
@@ -47,7 +44,12 @@ fn names(config: &Config, reserved: &[&str], errors: &mut Vec<Diagnostic>) {
         .into_iter()
         .filter(|(node, _)| node.kind.shares_names())
     {
-        let runs_it = node.kind == Kind::Task && TASK_COMMANDS.contains(&node.name.as_str());
+        let name = node.name.as_str();
+        let runs_it = match node.kind {
+            Kind::Task => TASK_COMMANDS.contains(&name),
+            Kind::Command => COMMAND_COMMANDS.contains(&name),
+            _ => false,
+        };
         if reserved.contains(&node.name.as_str()) && !runs_it {
             let message = format!("{node} has the name of the subcommand tbuild {}", node.name);
             errors.push(place.error("NameCollision", message));
@@ -125,6 +127,34 @@ fn other_references(config: &Config, errors: &mut Vec<Diagnostic>) {
         let node = NodeRef::new(Kind::Release, &release.value);
         if !config.contains(&node) {
             errors.push(unknown(config, &node, &release.place));
+        }
+    }
+    for undone in config.tasks.values().flat_map(|task| &task.undoes) {
+        let node = NodeRef::new(Kind::Task, &undone.value);
+        if !config.contains(&node) {
+            errors.push(unknown(config, &node, &undone.place));
+        }
+    }
+    for dev in config
+        .components
+        .values()
+        .filter_map(|one| one.dev.as_ref())
+    {
+        let node = NodeRef::new(Kind::Source, &dev.source.value);
+        if !config.contains(&node) {
+            errors.push(unknown(config, &node, &dev.source.place));
+        }
+    }
+    let components = config.commands.values();
+    for component in components.filter_map(|command| command.component.as_ref()) {
+        if !config.components.contains_key(&component.value) {
+            let message = format!("there is no [component.{}]", quoted(&component.value));
+            let error = component.place.error("UnknownReference", message);
+            let known = config.components.keys().map(String::as_str);
+            errors.push(match suggest(&component.value, known) {
+                Some(near) => error.did_you_mean(Some(near)),
+                None => error,
+            });
         }
     }
     for base in config.bases.values() {

@@ -21,7 +21,7 @@ mod value;
 
 pub use edges::Edge;
 pub use model::{
-    Artifact, Base, Chart, Command, Component, Config, Image, JsonMap, Network, Node, Origin,
+    Artifact, Base, Chart, Command, Component, Config, Dev, Image, JsonMap, Network, Node, Origin,
     Project, Release, Run, Source, SourceOrigin, Target, Task, Tool, ToolOrigin, TreeInput,
     TreeRef,
 };

@@ -291,6 +291,23 @@ pub struct Task {
     pub inputs: Vec<Spanned<NodeRef>>,
     /// How long it may take.
     pub timeout: Duration,
+    /// Whether it runs each time it is wanted (`run = "asked"`), and not only when what it does has changed.
+    pub asked: bool,
+    /// What the command line may tell it: its template finds it in `.Values.parameters`.
+    pub parameters: Vec<Spanned<String>>,
+    /// Names of tasks whose last success counts no longer once this one has succeeded.
+    pub undoes: Vec<Spanned<String>>,
+}
+
+impl Task {
+    /// The parameter that a name on the command line means: `allow-loss` is `allowLoss`.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let plain = |text: &str| text.replace(['-', '_'], "").to_ascii_lowercase();
+        self.parameters
+            .iter()
+            .map(|parameter| parameter.value.as_str())
+            .find(|parameter| plain(parameter) == plain(name))
+    }
 }
 
 /// `[target.X]`
@@ -313,6 +330,10 @@ pub struct Command {
     pub needs: Vec<Spanned<NodeRef>>,
     /// What runs then.
     pub run: Run,
+    /// Name of the component in one of whose containers it runs; on this machine if none.
+    pub component: Option<Spanned<String>>,
+    /// Variables of that container's program that are asked for, or taken from the environment, and never shown.
+    pub secrets: Vec<Spanned<String>>,
     /// For lists of commands.
     pub description: Option<String>,
 }
@@ -326,6 +347,19 @@ pub struct Component {
     pub release: Spanned<String>,
     /// Label selector.
     pub selector: Spanned<String>,
+    /// How changed files get into its pods.
+    pub dev: Option<Dev>,
+}
+
+/// `dev` of `[component.X]`: files that are written into pods that run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dev {
+    /// Name of the source, a folder.
+    pub source: Spanned<String>,
+    /// Files or folders of the source, and where in the container each lies.
+    pub paths: BTreeMap<String, Spanned<String>>,
+    /// What runs in the container once files were written.
+    pub reload: Option<Run>,
 }
 
 /// `[tool.X]`

@@ -78,6 +78,11 @@ impl TableReader {
         )
     }
 
+    /// Whether a key is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// All that is left, for tables whose keys are names.
     pub fn take_rest(&mut self) -> Table {
         std::mem::take(&mut self.entries)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tbuild_config::{Config, Kind, NodeRef, Source, SourceOrigin, TreeInput, TreeRef};
+use tbuild_config::{Config, JsonMap, Kind, NodeRef, Source, SourceOrigin, TreeInput, TreeRef};
 use tbuild_dockerfile::Platform;
 use tbuild_graph::{NodeId, NodeKind};
 use tbuild_oci::{ImageConfig, Reference};
@@ -31,6 +31,10 @@ pub struct Pipeline<'a> {
     pub(crate) client: Arc<RegistryClient>,
     /// Nodes to resolve again although there is a lock: bases and sources.
     pub update: BTreeSet<String>,
+    /// Values of tasks' parameters, by task: what the command line said.
+    pub parameters: BTreeMap<String, JsonMap>,
+    /// Tasks to run although they have succeeded.
+    pub again: BTreeSet<String>,
     /// The folders and Dockerfiles that the nodes added so far read.
     pub reads: Vec<Reading>,
     /// Whether registries may be asked for what decides the graph: the configs of images to start from.
@@ -59,6 +63,8 @@ impl<'a> Pipeline<'a> {
             registry,
             client,
             update: BTreeSet::new(),
+            parameters: BTreeMap::new(),
+            again: BTreeSet::new(),
             reads: Vec::new(),
             ask: true,
             warnings: Vec::new(),

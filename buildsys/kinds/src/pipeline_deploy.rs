@@ -79,6 +79,10 @@ impl Pipeline<'_> {
                 .map(|input| input.value.to_string())
                 .collect(),
             timeout: task.timeout,
+            asked: task.asked,
+            again: self.again.contains(name),
+            parameters: self.parameters.get(name).cloned().unwrap_or_default(),
+            undoes: task.undoes.iter().map(|one| one.value.clone()).collect(),
         };
         let node = graph
             .add(NodeKind::Task, format!("task:{name}"), inputs, Box::new(op))

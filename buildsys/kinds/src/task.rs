@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use tbuild_config::JsonMap;
 use tbuild_exec::Stream;
 use tbuild_graph::KeyManifest;
 use tbuild_kube::{JobOutcome, LogLine, Task as Job};
@@ -22,17 +23,34 @@ pub(crate) struct Task {
     /// The names of its declared inputs.
     pub inputs: Vec<String>,
     pub timeout: Duration,
+    /// It runs each time it is wanted.
+    pub asked: bool,
+    /// It runs this time, whether it has succeeded or not.
+    pub again: bool,
+    /// What the command line told it.
+    pub parameters: JsonMap,
+    /// Tasks that have to run again once this one has succeeded.
+    pub undoes: Vec<String>,
+}
+
+/// What a run needs of the preparation: the Job, and the key that its success is recorded under.
+struct Planned {
+    job: Value,
+    key: String,
 }
 
 /// What the chart is told as the key: the Job is named by the cluster's side.
 const PLACEHOLDER: &str = "0";
 
 impl Task {
-    /// The Job's document, and the key of what it does.
-    async fn job(&self, inputs: &[Output]) -> Result<(Value, KeyManifest), OpError> {
+    /// The Job's document with what the command line said.
+    async fn document(&self, inputs: &[Output], parameters: &JsonMap) -> Result<Value, OpError> {
         let (chart, helm, mut values) = self.desired.resolve(inputs)?;
         values["task"] = json!(self.name);
         values["taskKey"] = json!(PLACEHOLDER);
+        if !parameters.is_empty() {
+            values["parameters"] = json!(parameters);
+        }
         let documents = self
             .desired
             .render(&chart, &helm, &values, Some(&self.template))
@@ -45,10 +63,22 @@ impl Task {
             );
             return Err(OpError::usage(message));
         };
+        Ok(job.clone())
+    }
+
+    /// The Job's document, and the key of what it does. A task that runs when that has changed is keyed by what it
+    /// does when nobody says anything: what was said once does not make it run once more without.
+    async fn job(&self, inputs: &[Output]) -> Result<(Value, KeyManifest), OpError> {
+        let job = self.document(inputs, &self.parameters).await?;
+        let keyed = if self.asked || self.parameters.is_empty() {
+            job.clone()
+        } else {
+            self.document(inputs, &JsonMap::new()).await?
+        };
         let mut manifest = KeyManifest::new("task/1")
             .text("task", &self.name)
             .text("namespace", &self.desired.namespace)
-            .text("Job", job);
+            .text("Job", keyed);
         for (name, output) in self
             .inputs
             .iter()
@@ -71,7 +101,7 @@ impl Task {
                 _ => manifest,
             };
         }
-        Ok((job.clone(), manifest))
+        Ok((job, manifest))
     }
 }
 
@@ -89,17 +119,19 @@ impl Op for Task {
             .last_task_key(&self.desired.namespace, &self.name)
             .await
             .map_err(|error| kube_failure(&error))?;
+        let asked = self.asked || self.again;
         let reason = match &last {
+            _ if asked => "it was asked for".to_owned(),
             None => "it has never succeeded here".to_owned(),
             Some(_) => "what it does has changed since its last success".to_owned(),
         };
-        let satisfied =
-            (last.as_ref() == Some(&key)).then(|| Output::new(ReleaseValue { key: key.clone() }));
+        let satisfied = (!asked && last.as_ref() == Some(&key))
+            .then(|| Output::new(ReleaseValue { key: key.clone() }));
         Ok(Prepared::Effect(Effect {
             manifest,
             satisfied,
             reason,
-            state: Box::new((job, key)),
+            state: Box::new(Planned { job, key }),
         }))
     }
 
@@ -109,12 +141,9 @@ impl Op for Task {
         _: &[Output],
         state: Box<dyn Any + Send + Sync>,
     ) -> Result<Value, OpError> {
-        let (manifest, key) =
-            *state
-                .downcast::<(Value, String)>()
-                .map_err(|_| OpError::Internal {
-                    message: "a task's state is another's".to_owned(),
-                })?;
+        let Planned { job, key } = *state.downcast().map_err(|_| OpError::Internal {
+            message: "a task's state is another's".to_owned(),
+        })?;
         let cluster = self.desired.world.cluster().await?;
         let namespace = &self.desired.namespace;
         let fail = |error: tbuild_kube::KubeError| kube_failure(&error);
@@ -123,7 +152,7 @@ impl Op for Task {
             namespace: namespace.clone(),
             name: self.name.clone(),
             key: key.clone(),
-            manifest,
+            manifest: job,
         };
         let started = cluster.apply_job(&job).await.map_err(fail)?;
         if started.adopted {
@@ -149,6 +178,13 @@ impl Op for Task {
                     .prune_jobs(namespace, &self.name, &started.name)
                     .await
                     .map_err(fail)?;
+                for task in &self.undoes {
+                    cluster
+                        .prune_jobs(namespace, task, "")
+                        .await
+                        .map_err(fail)?;
+                    cx.notice(format!("task {task} has to run again"));
+                }
                 Ok(json!(key))
             }
             JobOutcome::Failed(failure) => Err(OpError::failed_text(format!(

@@ -1,12 +1,12 @@
 //! `tbuild clean`: removes what was deployed; data only as asked.
 
-use std::io::{BufRead as _, IsTerminal as _};
 use std::sync::Arc;
 
 use tbuild_config::{Kind, NodeRef};
 use tbuild_exec::Stream;
 use tbuild_kinds::{FileValue, Nodes};
 
+use super::ask::ask;
 use super::status::{connect, failure};
 use crate::args::Global;
 use crate::engine::Engine;
@@ -51,17 +51,8 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         line("nothing to remove");
         return Ok(0);
     }
-    if !arguments.yes {
-        if !std::io::stdin().is_terminal() {
-            return Err(CliError::usage("tbuild clean asks before it removes")
-                .hint("say --yes where nobody can answer"));
-        }
-        crate::report::eprint("Remove? [y/N] ");
-        let mut answer = String::new();
-        let _read = std::io::stdin().lock().read_line(&mut answer);
-        if !answer.trim().eq_ignore_ascii_case("y") {
-            return Ok(1);
-        }
+    if !ask("Remove?", arguments.yes, "tbuild clean")? {
+        return Ok(1);
     }
     let engine = Engine::new(global, project)?;
     let mut graph = Nodes::new();

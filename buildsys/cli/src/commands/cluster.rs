@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tbuild_config::{Kind, NodeRef};
 
+use super::task::Said;
 use crate::args::Global;
 use crate::engine::Engine;
 use crate::error::CliError;
@@ -15,15 +16,19 @@ const TARGET: &str = "cluster";
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    #[command(flatten)]
+    said: Said,
+}
 
 /// Runs it.
-pub async fn run(global: &Global, _: &Arguments) -> Result<u8, CliError> {
+pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let project = Project::load(global)?;
     if !project.config.targets.contains_key(TARGET) {
         return Err(CliError::usage("tbuild.toml has no [target.cluster]")
             .hint("it names what a deployment needs, such as release:NAME"));
     }
+    let told = arguments.said.resolve(&project.config, None)?;
     let engine = Engine::new(global, project)?;
     if !global.dry_run
         && let Some(registry) = engine.project.config.project.registry.as_ref()
@@ -31,7 +36,8 @@ pub async fn run(global: &Global, _: &Arguments) -> Result<u8, CliError> {
         ensure_registry(global, &registry.value)?;
     }
     engine.world.connect_ahead();
-    let outcome = super::target::realise(&engine, &[NodeRef::new(Kind::Target, TARGET)]).await?;
+    let wanted = [NodeRef::new(Kind::Target, TARGET)];
+    let outcome = super::target::realise_told(&engine, &wanted, told, &[]).await?;
     let summary = outcome.summary;
     if summary.ran == 0 && summary.pending == 0 {
         engine.say("nothing to do: helm was not called, no Job was started, no bytes were pushed");

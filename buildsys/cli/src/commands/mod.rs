@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
 pub mod artifact;
+pub mod ask;
+pub mod backup;
 pub mod build;
 pub mod bundle;
 pub mod chart;
@@ -9,18 +11,23 @@ pub mod cluster;
 pub mod completions;
 pub mod diff;
 pub mod doctor;
+pub mod exec;
 pub mod graph;
 pub mod image;
+pub mod inside;
 pub mod lock;
 pub mod log;
 pub mod logs;
+pub mod migrate;
 pub mod node;
 pub mod plan;
 pub mod registry;
 pub mod shell;
 pub mod status;
 pub mod store;
+pub mod superuser;
 pub mod target;
+pub mod task;
 pub mod tool;
 pub mod verify;
 pub mod why;
@@ -99,6 +106,7 @@ fn unpacks(command: Option<&Command>) -> bool {
         command,
         Some(
             Command::Completions(_)
+                | Command::Exec(_)
                 | Command::Log(_)
                 | Command::Logs(_)
                 | Command::Node(_)
@@ -131,6 +139,13 @@ async fn dispatch(cli: Cli) -> Result<u8, CliError> {
         Some(Command::Tool(arguments)) => tool::run(global, arguments).await,
         Some(Command::Status(arguments)) => status::run(global, arguments).await,
         Some(Command::Logs(arguments)) => logs::run(global, arguments).await,
+        Some(Command::Exec(arguments)) => exec::run(global, arguments).await,
+        Some(Command::Run(arguments)) => task::run(global, arguments).await,
+        Some(Command::Migrate(arguments)) => migrate::run(global, arguments).await,
+        Some(Command::CollectStatic(arguments)) => migrate::collect_static(global, arguments).await,
+        Some(Command::Backup(arguments)) => backup::backup(global, arguments).await,
+        Some(Command::Restore(arguments)) => backup::restore(global, arguments).await,
+        Some(Command::Superuser(arguments)) => superuser::run(global, arguments).await,
         Some(Command::Shell(arguments)) => shell::run(global, arguments).await,
         Some(Command::Clean(arguments)) => clean::run(global, arguments).await,
         Some(Command::Node(arguments)) => node::run(global, arguments).await,

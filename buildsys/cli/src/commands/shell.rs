@@ -7,6 +7,7 @@ use tbuild_kube::{Exec, TerminalSize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::inside::{running, stream};
 use super::status::{component, connect, failure};
 use crate::args::Global;
 use crate::error::CliError;
@@ -53,33 +54,12 @@ fn size() -> Option<TerminalSize> {
     })
 }
 
-/// A standard stream, unbuffered and off the async threads.
-fn stream(of: impl std::os::fd::AsFd) -> Result<tokio::fs::File, CliError> {
-    let own = rustix::io::dup(of).map_err(|error| CliError::internal(&error))?;
-    Ok(tokio::fs::File::from_std(std::fs::File::from(own)))
-}
-
 /// Runs it; the program's exit status is the exit code.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let project = Project::load(global)?;
     let (namespace, selector) = component(&project, &arguments.component)?;
     let cluster = connect(global).await?;
-    let pods = cluster
-        .pods(&namespace, &selector)
-        .await
-        .map_err(|error| failure(&error))?;
-    let pod = pods
-        .iter()
-        .rev()
-        .find(|pod| pod.phase == "Running" && pod.ready)
-        .or_else(|| pods.iter().find(|pod| pod.phase == "Running"));
-    let pod = pod.ok_or_else(|| {
-        CliError::failed(format!(
-            "no pod of {} runs in {namespace}",
-            arguments.component
-        ))
-        .hint("tbuild status says what is wrong")
-    })?;
+    let pods = running(&cluster, &namespace, &selector, &arguments.component).await?;
     let command = if arguments.command.is_empty() {
         [
             "/bin/sh",
@@ -94,7 +74,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let exec = Exec {
         namespace,
-        pod: pod.name.clone(),
+        pod: pods[0].name.clone(),
         container: arguments.container.clone(),
         command,
         terminal,

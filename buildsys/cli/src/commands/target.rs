@@ -1,9 +1,10 @@
 //! `tbuild [TARGET...]`: realises targets by name, or runs a `[command.NAME]`.
 
+use std::collections::BTreeMap;
 use std::process::Command as Process;
 use std::sync::Arc;
 
-use tbuild_config::{Command, NodeRef};
+use tbuild_config::{Command, JsonMap, NodeRef};
 use tbuild_kinds::Nodes;
 use tbuild_realise::Outcome;
 
@@ -32,10 +33,9 @@ pub fn find(project: &Project, names: &[String]) -> Result<Vec<NodeRef>, CliErro
 pub async fn run(global: &Global, names: &[String], rest: &[String]) -> Result<u8, CliError> {
     let project = Project::load(global)?;
     if let [name] = names
-        && let Some(command) = project.config.commands.get(name)
+        && project.config.commands.contains_key(name)
     {
-        let command = command.clone();
-        return run_command(global, project, &command, rest).await;
+        return run_named(global, project, name, rest).await;
     }
     if !rest.is_empty() {
         return Err(CliError::usage(
@@ -64,10 +64,22 @@ pub async fn run(global: &Global, names: &[String], rest: &[String]) -> Result<u
 
 /// Realises nodes.
 pub async fn realise(engine: &Engine, wanted: &[NodeRef]) -> Result<Outcome, CliError> {
+    realise_told(engine, wanted, BTreeMap::new(), &[]).await
+}
+
+/// Realises nodes; tasks are told `parameters`, and those in `again` run although they have succeeded.
+pub async fn realise_told(
+    engine: &Engine,
+    wanted: &[NodeRef],
+    parameters: BTreeMap<String, JsonMap>,
+    again: &[&str],
+) -> Result<Outcome, CliError> {
     let mut graph = Nodes::new();
     let mut targets = Vec::new();
     {
         let mut pipeline = engine.pipeline();
+        pipeline.parameters = parameters;
+        pipeline.again = again.iter().map(|&task| task.to_owned()).collect();
         for name in wanted {
             targets.push(pipeline.node(&mut graph, name)?);
         }
@@ -78,6 +90,26 @@ pub async fn realise(engine: &Engine, wanted: &[NodeRef]) -> Result<Outcome, Cli
         }
     }
     engine.realise(Arc::new(graph), &targets).await
+}
+
+/// Runs the `[command.NAME]` with more arguments.
+pub async fn command(global: &Global, name: &str, more: &[String]) -> Result<u8, CliError> {
+    let project = Project::load(global)?;
+    run_named(global, project, name, more).await
+}
+
+async fn run_named(
+    global: &Global,
+    project: Project,
+    name: &str,
+    rest: &[String],
+) -> Result<u8, CliError> {
+    let Some(command) = project.config.commands.get(name).cloned() else {
+        return Err(CliError::usage(format!(
+            "tbuild.toml has no [command.{name}]"
+        )));
+    };
+    run_command(global, project, &command, rest).await
 }
 
 /// Runs a command of tbuild.toml once its needs are realised. `tbuild` in front is this very program, with
@@ -94,6 +126,13 @@ async fn run_command(
         .iter()
         .map(|need| need.value.clone())
         .collect();
+    if command.component.is_some() {
+        if !needs.is_empty() {
+            realise(&Engine::new(global, project)?, &needs).await?;
+        }
+        let project = Project::load(global)?;
+        return super::inside::command(global, &project, command, rest).await;
+    }
     if !needs.is_empty() {
         realise(&Engine::new(global, project)?, &needs).await?;
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::refs;
-use crate::model::{Chart, Command, Component, Node, Release, Target, Task};
+use crate::model::{Chart, Command, Component, Dev, Node, Release, Target, Task};
 use crate::names::Kind;
 use crate::reader::TableReader;
 use crate::value::Spanned;
@@ -64,6 +64,13 @@ pub(super) fn task(_: &str, table: &mut TableReader) -> Option<Task> {
     if let Some(template) = &template {
         refs::check_below(table, "template", template);
     }
+    let asked = when(table);
+    let parameters = table.strings("parameters");
+    let undoes = table.strings("undoes");
+    let undoes = undoes
+        .into_iter()
+        .filter_map(|name| refs::named(table, Kind::Task, Some(name)))
+        .collect();
     let place = table.place.clone();
     Some(Task {
         place,
@@ -73,7 +80,27 @@ pub(super) fn task(_: &str, table: &mut TableReader) -> Option<Task> {
         before,
         inputs,
         timeout,
+        asked,
+        parameters,
+        undoes,
     })
+}
+
+/// Whether a task runs each time it is wanted.
+fn when(table: &mut TableReader) -> bool {
+    let Some(run) = table.string("run") else {
+        return false;
+    };
+    match run.value.as_str() {
+        "asked" => true,
+        "changed" => false,
+        other => {
+            let message = format!("run of {} is no time to run: {other:?}", table.name);
+            let hint = "changed: when what it does has changed since its last success; asked: each time it is wanted";
+            table.error(run.place.error("InvalidValue", message).with_hint(hint));
+            false
+        }
+    }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "one signature for all tables")]
@@ -90,11 +117,20 @@ pub(super) fn target(_: &str, table: &mut TableReader) -> Option<Target> {
 pub(super) fn command(_: &str, table: &mut TableReader) -> Option<Command> {
     let needs = refs::nodes(table, "needs");
     let run = refs::run(table, "run");
+    let component = table.string("component");
+    let secrets = table.strings("secrets");
     let description = table.string("description").map(|text| text.value);
+    if let (None, Some(secret)) = (&component, secrets.first()) {
+        let message = format!("secrets of {} are for nobody", table.name);
+        let error = secret.place.error("InvalidValue", message);
+        table.error(error.with_hint("they go to a program in a container: name its component"));
+    }
     Some(Command {
         place: table.place.clone(),
         needs,
         run: run?,
+        component,
+        secrets,
         description,
     })
 }
@@ -103,11 +139,52 @@ pub(super) fn component(_: &str, table: &mut TableReader) -> Option<Component> {
     let release = table.required("release");
     let release = refs::named(table, Kind::Release, release);
     let selector = table.required("selector");
+    let dev = dev(table);
     Some(Component {
         place: table.place.clone(),
         release: release?,
         selector: selector?,
+        dev,
     })
+}
+
+/// `dev = { source, paths, reload }`
+fn dev(table: &mut TableReader) -> Option<Dev> {
+    let entry = table.take("dev")?;
+    let name = format!("dev of {}", table.name);
+    let mut errors = Vec::new();
+    let mut own = TableReader::of(name, entry, &table.nodes, &mut errors);
+    let dev = own.as_mut().and_then(|own| {
+        let source = own.required("source");
+        let source = refs::named(own, Kind::Source, source);
+        let paths = own.string_map("paths");
+        if paths.is_empty() {
+            own.missing("paths");
+        }
+        for (path, to) in &paths {
+            refs::check_below(own, "paths", &Spanned::new(path.clone(), to.place.clone()));
+            if !to.value.starts_with('/') {
+                let message = format!("{} takes an absolute path, not {:?}", own.name, to.value);
+                own.error(to.place.error("InvalidValue", message));
+            }
+        }
+        let reload = own
+            .has("reload")
+            .then(|| refs::run(own, "reload"))
+            .flatten();
+        Some(Dev {
+            source: source?,
+            paths,
+            reload,
+        })
+    });
+    if let Some(own) = own {
+        own.finish(&mut errors);
+    }
+    for error in errors {
+        table.error(error);
+    }
+    dev
 }
 
 pub(super) fn node(table: &mut TableReader) -> Option<Node> {
