@@ -446,7 +446,11 @@ fn confinement(bench: &Bench<'_>) {
     assert!(!ran.exit.unwrap().success(), "it may not unshare");
     // A device cannot be synced: the kernel was not asked.
     let ran = bench.run(&bench.shell("sync && sync -d /dev/null && sync -f /dev/null"));
-    assert!(ran.exit.unwrap().success(), "no disk is waited for: {}", ran.stderr);
+    assert!(
+        ran.exit.unwrap().success(),
+        "no disk is waited for: {}",
+        ran.stderr
+    );
     let ran =
         bench.run(&bench.shell("echo 1 > /proc/sys/kernel/panic || echo b > /proc/sysrq-trigger"));
     assert!(

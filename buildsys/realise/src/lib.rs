@@ -10,6 +10,7 @@ mod op;
 mod record;
 mod run;
 mod state;
+mod twins;
 
 pub use event::{Event, EventSink, Status, Summary};
 pub use log::failed_log;

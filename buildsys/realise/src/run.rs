@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::log::{Log, remember_failure};
 use crate::op::chain;
 use crate::record::{Record, last, now, read_record, remember};
+use crate::twins::Twins;
 use crate::{
     Context, Event, EventSink, Op, OpError, Output, Prepared, Status, Summary, Tracker, Transition,
 };
@@ -131,6 +132,7 @@ pub async fn realise(
         tasks: JoinSet::new(),
         ready: BinaryHeap::new(),
         waiting: BTreeMap::new(),
+        twins: Twins::default(),
         running: 0,
         priorities: None,
         order,
@@ -154,6 +156,7 @@ struct Run {
     tasks: JoinSet<(NodeId, Report)>,
     ready: BinaryHeap<Ready>,
     waiting: BTreeMap<NodeId, ToRun>,
+    twins: Twins,
     running: usize,
     /// Made when the first node has to run: a no-op never needs it.
     priorities: Option<Vec<u64>>,
@@ -269,14 +272,12 @@ impl Run {
                     self.end(node, Status::WouldRun, Duration::ZERO, None);
                     return;
                 }
-                let priority = self.priority(node);
                 self.tracker.apply(node, Transition::Ready);
+                let goes_first = work.key.is_none_or(|key| self.twins.enter(node, key));
                 self.waiting.insert(node, work);
-                self.ready.push(Ready {
-                    priority,
-                    order: std::cmp::Reverse(node.index()),
-                    node,
-                });
+                if goes_first {
+                    self.push(node);
+                }
             }
             Report::Failed {
                 error: OpError::Cancelled,
@@ -304,6 +305,15 @@ impl Run {
         }
     }
 
+    fn push(&mut self, node: NodeId) {
+        let priority = self.priority(node);
+        self.ready.push(Ready {
+            priority,
+            order: std::cmp::Reverse(node.index()),
+            node,
+        });
+    }
+
     fn priority(&mut self, node: NodeId) -> u64 {
         let Self {
             shared,
@@ -326,6 +336,9 @@ impl Run {
 
     /// Ends a node and starts or ends those that waited for it.
     fn end(&mut self, node: NodeId, status: Status, duration: Duration, error: Option<String>) {
+        if let Some(twin) = self.twins.leave(node) {
+            self.push(twin);
+        }
         let known = self.outcome.outputs.contains_key(&node);
         let transition = if known {
             Transition::Done

@@ -440,3 +440,68 @@ async fn nodes_that_are_one_action_find_out_once() {
     assert_eq!(outcome.outputs.len(), 3);
     assert_eq!(world.ran(), 1);
 }
+
+/// Waits while it runs until `gate` opens, or opens it.
+struct Gate {
+    opens: bool,
+    gate: Arc<tokio::sync::Semaphore>,
+}
+
+#[async_trait]
+impl Op for Gate {
+    fn title(&self) -> String {
+        "pass".to_owned()
+    }
+
+    async fn prepare(&self, _: &Context, _: &[Output]) -> Result<Prepared, OpError> {
+        Ok(Prepared::Action(Work {
+            manifest: KeyManifest::new("gate/1").text("opens", self.opens.to_string()),
+            impure: vec![],
+            force: false,
+            state: Box::new(()),
+        }))
+    }
+
+    async fn run(
+        &self,
+        _: &Context,
+        _: &[Output],
+        _: Box<dyn Any + Send + Sync>,
+    ) -> Result<serde_json::Value, OpError> {
+        if self.opens {
+            self.gate.add_permits(1);
+        } else {
+            let _passed = self.gate.acquire().await.expect("it stays open");
+        }
+        Ok(json!("passed"))
+    }
+
+    async fn complete(
+        &self,
+        _: &Context,
+        _: &[Output],
+        result: &serde_json::Value,
+    ) -> Result<Option<Output>, OpError> {
+        Ok(result.as_str().map(|text| Output::new(text.to_owned())))
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_its_twin_takes_no_place() {
+    let world = World::new();
+    let mut graph: Graph<Box<dyn Op>> = Graph::new();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let mut add = |name: &str, opens| {
+        let gate = Arc::clone(&gate);
+        let op = Box::new(Gate { opens, gate });
+        graph.add(NodeKind::Step, name, vec![], op).expect("one")
+    };
+    // One place is the first's, who waits for the last.
+    let all = [add("a", false), add("b", false), add("c", true)];
+    let options = Options { jobs: 2, ..PLAIN };
+    let outcome = world.realise(graph, &all, options);
+    let outcome = tokio::time::timeout(Duration::from_mins(1), outcome).await;
+    let outcome = outcome.expect("the last has its place");
+    assert_eq!(outcome.outputs.len(), 3);
+    assert_eq!(outcome.statuses[&all[1]], Status::Cached);
+}
