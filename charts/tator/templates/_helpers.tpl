@@ -1,7 +1,9 @@
-{{/* Whether this rendering holds the given part, "data" or "web": "yes" or nothing. A task is rendered alone. */}}
+{{/* Whether this rendering holds the given part, "data", "web" or "jobs": "yes" or nothing. A task is rendered alone. */}}
 {{- define "tator.has" -}}
 {{- $root := index . 0 -}}
-{{- if and (not $root.Values.task) (has $root.Values.role (list "all" (index . 1))) -}}yes{{- end -}}
+{{- $parts := list $root.Values.role -}}
+{{- if eq $root.Values.role "all" -}}{{- $parts = list "data" "web" -}}{{- end -}}
+{{- if and (not $root.Values.task) (has (index . 1) $parts) -}}yes{{- end -}}
 {{- end -}}
 
 {{/* Labels of everything. The component's name comes as the second argument and is the selector's label. */}}
@@ -14,11 +16,18 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- end -}}
 
-{{/* The reference of an image. */}}
+{{/* The reference of an image. The third argument, if any, is the key that switches on what needs it. */}}
 {{- define "tator.image" -}}
 {{- $root := index . 0 -}}
 {{- $name := index . 1 -}}
-{{- required (printf "images.%s is not set: tbuild gives it, a reference by digest" $name) (index $root.Values.images $name) -}}
+{{- $reference := index $root.Values.images $name -}}
+{{- if not $reference -}}
+{{- if gt (len .) 2 -}}
+{{- fail (printf "%s is true, but images.%s is not set: name the image in the chart's `images` of tbuild.toml, or set %s to false" (index . 2) $name (index . 2)) -}}
+{{- end -}}
+{{- fail (printf "images.%s is not set: tbuild gives it, a reference by digest; is it in the chart's `images` of tbuild.toml?" $name) -}}
+{{- end -}}
+{{- $reference -}}
 {{- end -}}
 
 {{/* An image of the data tier with a shell, for chores on the volume. */}}
@@ -33,6 +42,26 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 imagePullSecrets:
   - name: tator-registry
 {{- end }}
+{{- end -}}
+
+{{/* Of a component's pod: an identity of its own, which nothing may use: no pod speaks to the Kubernetes API. */}}
+{{- define "tator.identity" -}}
+{{- $root := index . 0 -}}
+serviceAccountName: {{ index . 1 }}
+automountServiceAccountToken: false
+{{- include "tator.pullSecrets" $root }}
+{{- end -}}
+
+{{/* Several pods of a component are put on several nodes where there are. */}}
+{{- define "tator.spread" -}}
+{{- $root := index . 0 -}}
+{{- if or (gt (int (index . 2)) 1) (gt (len .) 3) -}}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector: { matchLabels: { app: {{ index . 1 }} } }
+{{- end -}}
 {{- end -}}
 
 {{/* The security context of a pod whose processes run as one unprivileged user. */}}
@@ -59,6 +88,10 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL], add: [CHOWN, DAC_OVERRIDE, FOWNER] }
 {{- end -}}
 
+{{- define "tator.choreResources" -}}
+{ requests: { cpu: 10m, memory: 16Mi }, limits: { memory: 64Mi } }
+{{- end -}}
+
 {{- define "tator.probeTimes" -}}
 periodSeconds: {{ .Values.probes.periodSeconds }}
 timeoutSeconds: {{ .Values.probes.timeoutSeconds }}
@@ -72,6 +105,20 @@ timeoutSeconds: {{ .Values.probes.timeoutSeconds }}
 failureThreshold: {{ .Values.probes.startupSeconds }}
 {{- end -}}
 
+{{/* All three probes of a component, given what they ask: (list root "httpGet: {...}"). */}}
+{{- define "tator.probes" -}}
+{{- $root := index . 0 -}}
+startupProbe:
+  {{ index . 1 }}
+  {{- include "tator.startupTimes" $root | nindent 2 }}
+readinessProbe:
+  {{ index . 1 }}
+  {{- include "tator.probeTimes" $root | nindent 2 }}
+livenessProbe:
+  {{ index . 1 }}
+  {{- include "tator.probeTimes" $root | nindent 2 }}
+{{- end -}}
+
 {{/* The NFS server of the volume; none where it is a folder of the node. */}}
 {{- define "tator.nfsServer" -}}
 {{- .Values.pv.nfsServer | default .Values.nfsServer -}}
@@ -81,46 +128,31 @@ failureThreshold: {{ .Values.probes.startupSeconds }}
 {{- .Values.metallb.loadBalancerIp | default .Values.loadBalancerIp -}}
 {{- end -}}
 
-{{/* What the site's pods restart for when a secret changes. Salted by the key, which cannot be guessed. */}}
-{{- define "tator.secretSum" -}}
-{{- list .Values.djangoSecretKey .Values.postgresUsername .Values.postgresPassword | toJson | sha256sum | trunc 16 -}}
+{{/* Whether nginx speaks TLS itself: "yes" or nothing. */}}
+{{- define "tator.tls" -}}
+{{- if or .Values.tls.existingSecret .Values.tls.cert -}}yes{{- end -}}
 {{- end -}}
 
-{{/* The environment of the site's processes. */}}
-{{- define "tator.env" -}}
-- { name: MAIN_HOST, value: {{ .Values.domain | quote }} }
-- { name: ALIAS_HOSTS, value: {{ join "," .Values.aliasHosts | quote }} }
-- { name: REQUIRE_HTTPS, value: {{ ternary "TRUE" "FALSE" .Values.requireHttps | quote }} }
-- { name: POSTGRES_HOST, value: {{ .Values.postgresHost | quote }} }
-- { name: POSTGRES_PORT, value: {{ .Values.postgresPort | quote }} }
-- { name: POSTGRES_DB, value: {{ .Values.postgresDatabase | quote }} }
-- name: POSTGRES_USER
-  valueFrom: { secretKeyRef: { name: tator-secrets, key: postgresUsername } }
-- name: POSTGRES_PASSWORD
-  valueFrom: { secretKeyRef: { name: tator-secrets, key: postgresPassword } }
-- name: DJANGO_SECRET_KEY
-  valueFrom: { secretKeyRef: { name: tator-secrets, key: djangoSecretKey } }
-- { name: REDIS_HOST, value: {{ .Values.redisHost | quote }} }
-- { name: GUNICORN_HOST, value: "http://gunicorn-svc:8000" }
-- { name: HOME, value: /tmp }
-{{- range $name, $value := .Values.env }}
-- { name: {{ $name }}, value: {{ $value | quote }} }
-{{- end }}
+{{- define "tator.tlsSecret" -}}
+{{- .Values.tls.existingSecret | default "tator-tls" -}}
 {{- end -}}
 
-{{/* What the site's processes see of the volume. */}}
-{{- define "tator.siteMounts" -}}
-- { name: tmp, mountPath: /tmp }
-- { name: main, mountPath: /static, subPath: static, readOnly: true }
-- { name: main, mountPath: /media, subPath: media }
-- { name: main, mountPath: /data/raw, subPath: raw }
-- { name: main, mountPath: /backup, subPath: backup }
-{{- if .Values.migrate.generated }}
-- { name: main, mountPath: /tator_online/main/migrations, subPath: migrations }
-{{- end }}
+{{/* The site as a browser sees it. */}}
+{{- define "tator.siteUrl" -}}
+{{- $secure := or .Values.requireHttps (include "tator.tls" .) .Values.ingress.tlsSecret -}}
+{{- printf "%s://%s" (ternary "https" "http" (not (empty $secure))) .Values.domain -}}
 {{- end -}}
 
-{{- define "tator.siteVolumes" -}}
-- { name: tmp, emptyDir: {} }
-- { name: main, persistentVolumeClaim: { claimName: main-pv-claim } }
+{{/* The database server itself. In older values files postgresHost may be the pool in front of it. */}}
+{{- define "tator.databaseHost" -}}
+{{- if and .Values.postgis.enabled (eq .Values.postgresHost "pgbouncer-svc") -}}postgis-svc{{- else -}}{{ .Values.postgresHost }}{{- end -}}
+{{- end -}}
+
+{{/* Where a role that does not install the data tier finds Redis. */}}
+{{- define "tator.redisHost" -}}
+{{- if eq .Values.role "jobs" -}}{{ .Values.remoteTranscodes.host }}{{- else -}}{{ .Values.redisHost }}{{- end -}}
+{{- end -}}
+
+{{- define "tator.redisPort" -}}
+{{- if eq .Values.role "jobs" -}}{{ .Values.remoteTranscodes.port }}{{- else -}}{{ .Values.redisPort }}{{- end -}}
 {{- end -}}
