@@ -1,6 +1,7 @@
 //! Values: YAML as helm reads it, helm's merge rules, and the schema.
 
 use jsonschema::ValidationError;
+use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
 /// Why values cannot be used.
@@ -172,8 +173,15 @@ pub fn validate_values(schema: &Value, values: &Value) -> Result<Vec<Problem>, V
     Ok(problems)
 }
 
-/// The validator's own words, but never a whole table of values.
+/// The validator's own words, but never a whole table of values. Of a constant that starts with `gone: ` they are the
+/// constant's: so a schema tells what to use instead of a key that it no longer has, whoever reads it.
 fn message(error: &ValidationError<'_>) -> String {
+    if let ValidationErrorKind::Constant { expected_value } = error.kind()
+        && let Some(text) = expected_value.as_str()
+        && text.starts_with("gone: ")
+    {
+        return text.to_owned();
+    }
     let text = error.to_string();
     if text.len() > 300 {
         format!("does not follow the schema at {}", error.schema_path())

@@ -9,69 +9,10 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
-use common::{archive, at, helm, package_folder};
+use common::at;
+use common::tator::{chart, everything, merged};
 use serde_json::{Value, json};
-use tbuild_helm::{Helm, Package, coalesce, merge_values, validate_values};
-use tempfile::TempDir;
-
-struct Chart {
-    home: TempDir,
-    helm: Helm,
-    package: Package,
-    path: PathBuf,
-    values: Value,
-}
-
-/// The chart with its demo values and images.
-fn chart() -> Chart {
-    let home = tempfile::tempdir().unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/tator");
-    let package = package_folder(&root);
-    let demo = std::fs::read_to_string(root.join("values-demo.yaml")).unwrap();
-    let reference = |name: &str| format!("localhost:5000/{name}@sha256:{}", "a1".repeat(32));
-    let images: serde_json::Map<String, Value> = package.values["images"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(|name| (name.clone(), json!(reference(name))))
-        .collect();
-    let values = merge_values(
-        &[("values-demo.yaml".to_owned(), demo)],
-        &json!({"images": images}),
-    )
-    .unwrap();
-    let path = archive(&package, home.path());
-    Chart {
-        helm: helm(home.path()),
-        home,
-        package,
-        path,
-        values,
-    }
-}
-
-impl Chart {
-    async fn render(&self, set: Value, show_only: &[&str]) -> Vec<Value> {
-        let values = merged(&self.values, &set);
-        assert_eq!(self.problems(&values), [] as [String; 0]);
-        self.helm
-            .template("tator", &self.path, "tator", &values, show_only)
-            .await
-            .unwrap()
-    }
-
-    fn problems(&self, values: &Value) -> Vec<String> {
-        let all = coalesce(&self.package.values, values);
-        let problems = validate_values(self.package.schema.as_ref().unwrap(), &all).unwrap();
-        problems.iter().map(ToString::to_string).collect()
-    }
-}
-
-fn merged(values: &Value, set: &Value) -> Value {
-    merge_values(&[(String::new(), values.to_string())], set).unwrap()
-}
 
 fn names(documents: &[Value]) -> BTreeSet<String> {
     documents
@@ -91,15 +32,6 @@ fn names(documents: &[Value]) -> BTreeSet<String> {
             }
         })
         .collect()
-}
-
-/// Every component that there is.
-fn everything() -> Value {
-    let on = json!({"enabled": true});
-    json!({
-        "ui": on, "transcode": on, "transcodeWorker": on, "dbWorker": on, "imageWorker": on, "pgbouncer": on, "cron": on,
-        "objectStore": {"enabled": true, "accessKey": "site", "secretKey": "long-and-secret"},
-    })
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! What the tests that run the real helm share.
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
+pub mod tator;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
