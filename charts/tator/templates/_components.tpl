@@ -20,6 +20,9 @@
 {{- if $v.objectStore.enabled -}}
 {{- $all = append $all (dict "name" "objectstore" "replicas" 1 "from" (list "site" "nginx" "transcode-worker") "ports" (list "s3") "to" dict) -}}
 {{- end -}}
+{{- if and $v.postgis.enabled $v.backup.enabled -}}
+{{- $all = append $all (dict "name" "backup" "job" true "from" list "ports" list "to" nil) -}}
+{{- end -}}
 {{- $all = append $all (dict "name" "volume-folders" "job" true "from" list "ports" list "to" dict) -}}
 {{- end -}}
 {{- if include "tator.has" (list . "web") -}}

@@ -1,6 +1,6 @@
 {{/* The database, as PostgreSQL's own programs are told of it. */}}
 {{- define "tator.databaseEnv" -}}
-- { name: PGHOST, value: {{ .Values.postgresHost | quote }} }
+- { name: PGHOST, value: {{ include "tator.databaseHost" . | quote }} }
 - { name: PGPORT, value: {{ .Values.postgresPort | quote }} }
 - { name: PGDATABASE, value: {{ .Values.postgresDatabase | quote }} }
 - name: PGUSER
