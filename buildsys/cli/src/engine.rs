@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tbuild_config::Config;
 use tbuild_docker::{DockerEngine, DockerError, DockerExecutor};
 use tbuild_dockerfile::Diagnostic;
 use tbuild_exec::{Cancel, Executor};
@@ -355,7 +356,12 @@ impl Engine {
 
     /// A pipeline over the project's configuration.
     pub fn pipeline(&self) -> Pipeline<'_> {
-        Pipeline::new(&self.world, &self.project.config, self.show())
+        self.pipeline_of(&self.project.config)
+    }
+
+    /// A pipeline over another configuration of the same project.
+    pub fn pipeline_of<'a>(&'a self, config: &'a Config) -> Pipeline<'a> {
+        Pipeline::new(&self.world, config, self.show())
     }
 
     /// How the options say that nodes are realised.

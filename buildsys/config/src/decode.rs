@@ -59,6 +59,7 @@ pub(crate) fn decode(root: Table) -> (Option<Config>, Vec<Diagnostic>) {
         tools,
         node,
         env: BTreeMap::new(),
+        profiles: Vec::new(),
     });
     (config, errors)
 }

@@ -44,6 +44,8 @@ pub struct Config {
     pub node: Option<Node>,
     /// Variables of the environment that were filled in, and their values.
     pub env: BTreeMap<String, String>,
+    /// The names of all `[profile.X]`, laid over it or not.
+    pub profiles: Vec<String>,
 }
 
 /// `[project]`

@@ -117,6 +117,7 @@ pub fn parse(text: &str, options: &Options<'_>) -> Result<Config, Vec<Diagnostic
     match config {
         Some(config) if errors.is_empty() => Ok(Config {
             env: used,
+            profiles: profiles.into_iter().map(|(name, ..)| name).collect(),
             ..config
         }),
         _ => {

@@ -32,6 +32,7 @@ mod paste;
 mod pipeline_base;
 mod pipeline_deploy;
 mod pipeline_image;
+mod pipeline_lock;
 mod pipeline_tool;
 mod prepared;
 mod pull;
@@ -69,8 +70,10 @@ pub use index::Built;
 pub use listing::{FileChange, compare as compare_listings, read as read_listing};
 pub use network::{
     Ahead, BaseFile, Drift, Looked, StepsLock, Wrong, base_files, drift, network_locks, pack_again,
+    prune, stale,
 };
 pub use normalize::normalizer_for;
+pub use pipeline_lock::LockedSteps;
 pub use recipe::{Nodes, Show};
 pub use relocate::{Reading, Relocation};
 pub use seed::{ELSEWHERE, seed_blobs, seed_record};

@@ -41,6 +41,8 @@ pub struct Pipeline<'a> {
     pub ask: bool,
     /// Findings about Dockerfiles that keep nothing from being built, rendered.
     pub warnings: Vec<String>,
+    /// The steps of locks, as they are noted: ids by the names of their locks. Only where they are asked for.
+    pub(crate) steps: Option<BTreeMap<String, BTreeSet<String>>>,
     /// Platforms whose programs are run, and what runs them first.
     runs: BTreeMap<Platform, String>,
     /// Configs of bases and images, as far as they are known by now.
@@ -68,6 +70,7 @@ impl<'a> Pipeline<'a> {
             reads: Vec::new(),
             ask: true,
             warnings: Vec::new(),
+            steps: None,
             runs: BTreeMap::new(),
             configs: HashMap::new(),
         }
@@ -240,6 +243,17 @@ impl<'a> Pipeline<'a> {
         for (input, tree) in &artifact.inputs {
             inputs.push(self.tree(graph, &format!("artifact:{name}/{input}"), tree)?);
         }
+        let recorded = Recorded::new(
+            &Arc::new(StepsLock {
+                name: format!("artifact:{name}"),
+                nodes: vec![format!("artifact:{name}")],
+                ports: Vec::new(),
+            }),
+            "",
+            &artifact.run.argv().join(" "),
+            0,
+        );
+        self.note(&recorded);
         let op = Artifact {
             world: Arc::clone(self.world),
             inputs: artifact.inputs.keys().cloned().collect(),
@@ -255,16 +269,7 @@ impl<'a> Pipeline<'a> {
                 .map(|output| output.value.clone())
                 .collect(),
             network: step_network(artifact.network),
-            recorded: Recorded::new(
-                &Arc::new(StepsLock {
-                    name: format!("artifact:{name}"),
-                    nodes: vec![format!("artifact:{name}")],
-                    ports: Vec::new(),
-                }),
-                "",
-                &artifact.run.argv().join(" "),
-                0,
-            ),
+            recorded,
         };
         graph
             .add(

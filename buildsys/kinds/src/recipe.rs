@@ -406,13 +406,17 @@ impl Recipe {
             let own = stage.name.clone();
             let own = own.unwrap_or_else(|| stage.index.to_string());
             // One Dockerfile may be built on several bases and with several arguments.
-            let mut within = format!("{own} {platform} {}", root(plan, stage));
-            for (name, value) in &self.args {
-                if instruction.text.contains(name.as_str()) {
-                    within = format!("{within} {name}={value}");
+            let recorded_for = |platform: &Platform| {
+                let mut within = format!("{own} {platform} {}", root(plan, stage));
+                for (name, value) in &self.args {
+                    if instruction.text.contains(name.as_str()) {
+                        within = format!("{within} {name}={value}");
+                    }
                 }
-            }
-            let recorded = Recorded::new(&self.lock, &within, &instruction.text, earlier_alike);
+                Recorded::new(&self.lock, &within, &instruction.text, earlier_alike)
+            };
+            names.images().note_for_all(&recorded_for);
+            let recorded = recorded_for(&platform);
             let step = Step {
                 recorded,
                 network: world.steps.network.unwrap_or(self.network),

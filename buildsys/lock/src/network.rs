@@ -1,5 +1,7 @@
 //! The lock of what the steps of an image asked of the network.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use tbuild_digest::BlobDigest;
 
@@ -149,6 +151,17 @@ impl NetworkLock {
         Some(alone.collect())
     }
 
+    /// Leaves the steps with these ids, and what they asked for; the others come back.
+    pub fn keep(&mut self, ids: &BTreeSet<String>) -> Vec<StepLock> {
+        let gone = |step: &mut StepLock| !ids.contains(&step.id);
+        let gone: Vec<StepLock> = self.steps.extract_if(.., gone).collect();
+        for request in &mut self.requests {
+            request.steps.retain(|id| ids.contains(id));
+        }
+        self.requests.retain(|request| !request.steps.is_empty());
+        gone
+    }
+
     /// Sorts what has no order of its own.
     pub(crate) fn sort(&mut self) {
         self.steps.sort_by(|a, b| a.id.cmp(&b.id));
@@ -234,7 +247,11 @@ mod tests {
         assert_eq!(lock.requests.len(), 3);
         lock.put(step("one"), []);
         assert_eq!(lock.of_step("one"), Some(Vec::new()));
-        lock.steps.remove(0);
+        let gone = lock.keep(&BTreeSet::from(["two".to_owned(), "three".to_owned()]));
+        assert_eq!(gone, [step("one")]);
+        assert_eq!(lock.to_text(), before);
+        lock.put(step("one"), [request("a", "1"), request("c", "1")]);
+        lock.keep(&BTreeSet::from(["two".to_owned()]));
         assert_eq!(lock.to_text(), before);
     }
 

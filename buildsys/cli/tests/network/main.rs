@@ -14,6 +14,7 @@ mod moved;
 mod place;
 mod ports;
 mod reduced;
+mod stale;
 
 use place::Place;
 

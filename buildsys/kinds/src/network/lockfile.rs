@@ -1,5 +1,6 @@
 //! The lockfile of an image's steps.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,4 +92,34 @@ pub(super) fn put(world: &World, of: &Recorded, entries: &[Entry]) -> Result<Vec
     };
     told.extend(left_out.map(|what| format!("{what}; {}", of.of.reduction())));
     Ok(told)
+}
+
+/// The steps of a lock that are none of these: what they asked for is locked for nobody.
+pub fn stale(world: &World, lock: &str, ids: &BTreeSet<String>) -> Result<Vec<StepLock>, OpError> {
+    let lock = read_file(world, lock)?;
+    let stale = lock.steps.into_iter();
+    Ok(stale.filter(|step| !ids.contains(&step.id)).collect())
+}
+
+/// Takes the steps out of a lock that are none of these, with what they alone asked for; what was taken out.
+pub fn prune(world: &World, lock: &str, ids: &BTreeSet<String>) -> Result<Vec<StepLock>, OpError> {
+    let _guard = world.store.lock(&format!("network-{lock}"))?;
+    let file = path(world, lock);
+    let mut lock = read_file(world, lock)?;
+    let gone = lock.keep(ids);
+    if gone.is_empty() {
+        return Ok(gone);
+    }
+    if lock.steps.is_empty() {
+        std::fs::remove_file(&file).map_err(|error| {
+            OpError::usage(format!("cannot remove {}: {error}", file.display()))
+        })?;
+    } else {
+        crate::base::write(&file, lock.to_text())?;
+    }
+    // Last what the lock speaks of no more.
+    super::pack::write(world, &lock)?;
+    let node = lock.node.clone();
+    know(world, &node, lock);
+    Ok(gone)
 }

@@ -25,6 +25,7 @@ use tbuild_store::Store;
 pub use self::drift::{
     Ahead, BaseFile, Drift, Looked, Wrong, base_files, drift, network_locks, pack_again,
 };
+pub use self::lockfile::{prune, stale};
 pub(crate) use self::reduce::reduced;
 pub(crate) use self::trust::Trust;
 use crate::{LayerRef, World};

@@ -103,6 +103,8 @@ pub(super) async fn run(
     let chosen = Chosen::of(engine, names)?;
     let looked = chosen.look(engine, age.map(Ahead::days)).await?;
     show(engine, &looked.drift);
+    let locks = chosen.networks.iter().map(|lock| lock.name.clone());
+    super::stale::show(engine, &locks.collect())?;
     for (origin, count) in &looked.unknown {
         engine.say(&format!(
             "not looked for: {count} files of {origin}, which nothing on this machine says who serves"

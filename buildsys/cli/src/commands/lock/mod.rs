@@ -1,6 +1,7 @@
 //! `tbuild lock [NODE]`: what names resolve to, written into lockfiles/.
 
 mod check;
+mod stale;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -112,6 +113,20 @@ async fn missing(engine: &Engine, names: &[String]) -> Result<(Relock, Vec<NodeR
     Ok((Relock::Steps(steps), nodes))
 }
 
+/// The names of the network locks of these nodes, or of all.
+fn locks_of(engine: &Engine, nodes: &[NodeRef], all: bool) -> Result<BTreeSet<String>, CliError> {
+    if all {
+        let locks = tbuild_kinds::network_locks(&engine.world)?;
+        return Ok(locks.into_iter().map(|lock| lock.name).collect());
+    }
+    let pipeline = engine.pipeline();
+    let mut locks = BTreeSet::new();
+    for node in nodes {
+        locks.extend(pipeline.lock_of(node)?.map(|lock| lock.name.clone()));
+    }
+    Ok(locks)
+}
+
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let project = Project::load(global)?;
@@ -173,6 +188,10 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     if !recorded.is_empty() {
         // What steps ask for is known when they have run; this shows its failures itself.
         engine.realise(graph, &recorded).await?;
+    }
+    if !arguments.update_missing && !global.dry_run {
+        let locks = locks_of(&engine, &wanted, arguments.nodes.is_empty())?;
+        stale::take_out(&engine, &locks)?;
     }
     engine.say(&match wanted.len() {
         1 => "1 name is locked in lockfiles/".to_owned(),

@@ -20,8 +20,7 @@ const RELEASES: [&str; 2] = ["/InRelease", "/Release"];
 const MOST: u64 = 64 << 20;
 
 fn is_release(request: &RequestLock) -> bool {
-    let ends = |end: &&str| request.path.ends_with(*end);
-    request.status == 200 && RELEASES.iter().any(|end| ends(end))
+    request.status == 200 && RELEASES.iter().any(|end| request.path.ends_with(end))
 }
 
 /// A field of a release.
