@@ -175,6 +175,8 @@ pub enum Command {
     Log(commands::log::Arguments),
     /// Write what names resolve to into lockfiles/
     Lock(commands::lock::Arguments),
+    /// Show what is newer than what is locked
+    Outdated(commands::outdated::Arguments),
     /// What targets need in one file, for machines without a network
     Bundle(commands::bundle::Arguments),
     /// A registry that answers from the store

@@ -31,6 +31,7 @@ pub const RESERVED: &[&str] = &[
     "image",
     "init",
     "lock",
+    "outdated",
     "log",
     "logs",
     "migrate",

@@ -1,6 +1,7 @@
 //! Bases: images to start from.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tbuild_dockerfile::Platform;
 use tbuild_exec::Stream;
-use tbuild_fetch::{AptError, BaseSpec, BuildBaseError, Fetcher, Http, Verifier, build_base};
+use tbuild_fetch::{
+    AptError, BaseSpec, BuildBaseError, Fetcher, Http, Progress, Quiet, Verifier, build_base,
+};
 use tbuild_graph::KeyManifest;
 use tbuild_lock::{BaseLock, Kind, file_name};
 use tbuild_oci::ImageConfig;
@@ -63,6 +66,9 @@ pub(crate) struct Packages {
     /// Resolve again although there is a lock.
     pub update: bool,
 }
+
+/// What is locked, and what is offered now.
+pub(crate) type Versions = (Option<String>, Option<String>);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Built {
@@ -148,6 +154,38 @@ impl Packages {
         Ok((spec == self.spec).then_some(lock))
     }
 
+    /// What it resolves to now.
+    async fn resolve(&self, progress: impl Progress + 'static) -> Result<BaseLock, OpError> {
+        let verifier = Verifier {
+            gpgv: PathBuf::from("gpgv"),
+            keyring: self.keyring.clone(),
+        };
+        let (fetcher, spec) = (self.fetcher()?, self.spec.clone());
+        driven(move |handle| {
+            let resolved = fetcher.resolve_base(&spec, &verifier, unix_now(), &progress);
+            let resolved = handle.block_on(resolved);
+            resolved.map_err(|error| failure(&error))
+        })
+        .await
+    }
+
+    /// What would change if it was resolved again: by package, what is locked and what is offered.
+    pub(crate) async fn outdated(&self) -> Result<Option<BTreeMap<String, Versions>>, OpError> {
+        let Some(locked) = self.read_lock()? else {
+            return Ok(None);
+        };
+        let now = self.resolve(Quiet).await?;
+        let mut found: BTreeMap<String, Versions> = BTreeMap::new();
+        for package in locked.packages {
+            found.entry(package.name).or_default().0 = Some(package.version);
+        }
+        for package in now.packages {
+            found.entry(package.name).or_default().1 = Some(package.version);
+        }
+        found.retain(|_, (locked, now)| locked != now);
+        Ok(Some(found))
+    }
+
     async fn lock(&self, cx: &Context) -> Result<BaseLock, OpError> {
         if !self.update
             && let Some(lock) = self.read_lock()?
@@ -169,20 +207,11 @@ impl Packages {
             });
         }
         cx.notice("resolving its packages: there is no lock yet");
-        let verifier = Verifier {
-            gpgv: PathBuf::from("gpgv"),
-            keyring: self.keyring.clone(),
+        let events = cx.clone();
+        let progress = move |_: &str, done: u64, total: Option<u64>| {
+            events.progress("read indexes", done, total, true);
         };
-        let (fetcher, spec, cx) = (self.fetcher()?, self.spec.clone(), cx.clone());
-        let lock = driven(move |handle| {
-            let now = unix_now();
-            let progress = |_: &str, done: u64, total: Option<u64>| {
-                cx.progress("read indexes", done, total, true);
-            };
-            let resolved = handle.block_on(fetcher.resolve_base(&spec, &verifier, now, &progress));
-            resolved.map_err(|error| failure(&error))
-        })
-        .await?;
+        let lock = self.resolve(progress).await?;
         let lock = match self.read_lock_of(&self.lock_path()) {
             Ok(Some(before)) => lock.dated_as(&before),
             // What is there may be the reason to resolve it again.
@@ -207,7 +236,7 @@ pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), OpErro
     Ok(())
 }
 
-fn failure(error: &AptError) -> OpError {
+pub(crate) fn failure(error: &AptError) -> OpError {
     match error {
         AptError::Http { .. } | AptError::Origin(_) => OpError::unreachable(error),
         _ => OpError::failed(error),

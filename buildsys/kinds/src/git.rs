@@ -102,6 +102,19 @@ impl Checkout {
         Ok(commit)
     }
 
+    /// The commit that is locked and the one that the revision names now, if that is another. Blocks.
+    pub(crate) fn outdated(&self) -> Result<Option<(String, String)>, OpError> {
+        let Some(lock) = self.locked()? else {
+            return Ok(None);
+        };
+        let git = Git::new("git", &self.world.machine.git_env).started_by(&self.world.as_user);
+        let now = git.named(&self.url, &self.rev, self.world.store.as_ref());
+        let now = now.map_err(|error| self.failure(&error))?;
+        Ok(now
+            .filter(|now| *now != lock.commit)
+            .map(|now| (lock.commit, now)))
+    }
+
     fn failure(&self, error: &dyn std::error::Error) -> OpError {
         OpError::unreachable(error).hint(format!(
             "take a folder instead: --source {}=PATH",

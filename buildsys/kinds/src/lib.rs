@@ -26,6 +26,7 @@ mod listing;
 mod mounts;
 mod network;
 mod normalize;
+mod outdated;
 mod outlook;
 mod parts;
 mod paste;
@@ -73,6 +74,7 @@ pub use network::{
     prune, stale,
 };
 pub use normalize::normalizer_for;
+pub use outdated::{Outdated, Survey, survey_networks};
 pub use pipeline_lock::LockedSteps;
 pub use recipe::{Nodes, Show};
 pub use relocate::{Reading, Relocation};

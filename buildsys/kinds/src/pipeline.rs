@@ -14,6 +14,7 @@ use tbuild_registry::RegistryClient;
 use crate::World;
 use crate::artifact::Artifact;
 use crate::filter::Filter;
+use crate::git::Checkout;
 use crate::network::{Recorded, StepsLock};
 use crate::pipeline_base::FOR;
 use crate::recipe::{Nodes, Show, defect};
@@ -184,14 +185,7 @@ impl<'a> Pipeline<'a> {
                 self.folder(graph, node, path, filter, Vec::new())
             }
             SourceOrigin::Git { url, rev } => {
-                let op = crate::git::Checkout {
-                    world: Arc::clone(self.world),
-                    name: name.to_owned(),
-                    url: url.value.clone(),
-                    rev: rev.value.clone(),
-                    filter,
-                    update: self.update.contains(&node),
-                };
+                let op = self.checkout(name, (&url.value, &rev.value), filter);
                 graph
                     .add(NodeKind::Source, node, vec![], Box::new(op))
                     .map_err(|error| defect(&error))
@@ -200,6 +194,23 @@ impl<'a> Pipeline<'a> {
                 "source {name}: url sources are not supported yet"
             ))
             .hint("use a folder or a git revision")),
+        }
+    }
+
+    /// A git source: its URL and its revision.
+    pub(crate) fn checkout(
+        &self,
+        name: &str,
+        (url, rev): (&str, &str),
+        filter: Filter,
+    ) -> Checkout {
+        Checkout {
+            world: Arc::clone(self.world),
+            name: name.to_owned(),
+            url: url.to_owned(),
+            rev: rev.to_owned(),
+            filter,
+            update: self.update.contains(&format!("source:{name}")),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What images start from as nodes: other images, bases made from packages, images of registries.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,12 +11,21 @@ use tbuild_graph::{NodeId, NodeKind};
 use tbuild_oci::Reference;
 use tbuild_realise::OpError;
 
-use crate::base::Packages;
+use crate::base::{Packages, Versions};
 use crate::pipeline::Pipeline;
+use crate::pull::Pull;
 use crate::recipe::{Nodes, defect};
 
 /// What stands in the name of a base's node between the base and a platform that is not this machine's.
 pub(crate) const FOR: &str = " for ";
+
+/// What has changed of a base.
+pub(crate) enum Changes {
+    /// Of its packages; none if it is not locked.
+    Packages(Option<BTreeMap<String, Versions>>),
+    /// Of the digest that a registry's tag stands for, if it is another.
+    Image(Option<Versions>),
+}
 
 impl Pipeline<'_> {
     /// Whether `FROM name` starts from packages, and from no registry.
@@ -57,6 +67,25 @@ impl Pipeline<'_> {
         if let Some(node) = graph.find(&node) {
             return Ok(node);
         }
+        let Some((op, platform)) = self.packages(&node, name, platform)? else {
+            return self.pulled(graph, node, name, platform);
+        };
+        self.runs(&platform, format!("{node}: configuring its packages"));
+        let config = op.config();
+        let node = graph
+            .add(NodeKind::Base, node, vec![], Box::new(op))
+            .map_err(|error| defect(&error))?;
+        self.keep(node, config);
+        Ok(node)
+    }
+
+    /// The base that is made from packages, and its platform; none where `name` is an image of a registry.
+    fn packages(
+        &self,
+        node: &str,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<Option<(Packages, Platform)>, OpError> {
         let Some(base) = self
             .config
             .bases
@@ -64,7 +93,7 @@ impl Pipeline<'_> {
             .cloned()
             .or_else(|| distribution(name))
         else {
-            return self.pulled(graph, node, name, platform);
+            return Ok(None);
         };
         let platform = base.platform.clone().unwrap_or_else(|| platform.clone());
         let variant = Some(platform.variant.as_str()).filter(|variant| !variant.is_empty());
@@ -96,17 +125,37 @@ impl Pipeline<'_> {
             },
             architecture: platform.architecture.clone(),
             variant: variant.map(str::to_owned),
-            node: node.clone(),
+            node: node.to_owned(),
             keyring,
-            update: self.update.contains(&node),
+            update: self.update.contains(node),
         };
-        self.runs(&platform, format!("{node}: configuring its packages"));
-        let config = op.config();
-        let node = graph
-            .add(NodeKind::Base, node, vec![], Box::new(op))
-            .map_err(|error| defect(&error))?;
-        self.keep(node, config);
-        Ok(node)
+        Ok(Some((op, platform)))
+    }
+
+    fn pull(&self, node: &str, name: &str, platform: &Platform) -> Result<Pull, OpError> {
+        let reference: Reference = name
+            .parse()
+            .map_err(|error: tbuild_oci::ReferenceError| OpError::usage(error.to_string()))?;
+        Ok(Pull {
+            world: Arc::clone(self.world),
+            client: Arc::clone(&self.client),
+            name: name.to_owned(),
+            reference,
+            platform: crate::index::described_as(platform),
+            update: self.update.contains(node),
+        })
+    }
+
+    /// What has changed of a base since it was locked; `name` as its node has it.
+    pub(crate) async fn outdated_base(&self, name: &str) -> Result<Changes, OpError> {
+        let node = format!("base:{name}");
+        let (name, platform) = name.split_once(FOR).unwrap_or((name, ""));
+        let platform = Platform::parse(platform).unwrap_or_else(|| self.platform());
+        if let Some((op, _)) = self.packages(&node, name, &platform)? {
+            return Ok(Changes::Packages(op.outdated().await?));
+        }
+        let op = self.pull(&node, name, &platform)?;
+        Ok(Changes::Image(op.outdated().await?))
     }
 
     /// An image of a registry.
@@ -117,17 +166,7 @@ impl Pipeline<'_> {
         name: &str,
         platform: &Platform,
     ) -> Result<NodeId, OpError> {
-        let reference: Reference = name
-            .parse()
-            .map_err(|error: tbuild_oci::ReferenceError| OpError::usage(error.to_string()))?;
-        let op = crate::pull::Pull {
-            world: Arc::clone(self.world),
-            client: Arc::clone(&self.client),
-            name: name.to_owned(),
-            reference,
-            platform: crate::index::described_as(platform),
-            update: self.update.contains(&node),
-        };
+        let op = self.pull(&node, name, platform)?;
         // What keeps the question from being answered is the node's to tell, with all that belongs to it.
         let ask = self.ask;
         let found = tokio::task::block_in_place(|| {

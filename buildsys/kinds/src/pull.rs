@@ -14,6 +14,7 @@ use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
 use tbuild_registry::{PullOptions, RegistryClient, RegistryError};
 use tbuild_store::Store as _;
 
+use crate::base::Versions;
 use crate::world::{driven, today};
 use crate::{LayerRef, StateValue, World};
 
@@ -88,20 +89,7 @@ impl Pull {
             });
         }
         notice(format!("resolving {}", self.reference));
-        let (client, reference) = (Arc::clone(&self.client), self.reference.clone());
-        let found = driven(move |handle| {
-            handle
-                .block_on(client.head_manifest(&reference))
-                .map_err(|error| failure(&error))
-        })
-        .await?;
-        let digest = found
-            .ok_or_else(|| {
-                OpError::failed_text(format!("{} is not there", self.reference)).hint(
-                    "is it a stage, a named context, or a base of tbuild.toml that is misspelt?",
-                )
-            })?
-            .digest;
+        let digest = self.asked().await?;
         let reference = self.reference.to_string();
         let before = std::fs::read_to_string(&path).ok();
         let before = before.and_then(|text| ImageLock::parse("", &text).ok());
@@ -113,6 +101,35 @@ impl Pull {
         };
         crate::base::write(&path, lock.to_text())?;
         Ok(digest)
+    }
+
+    /// The digest that the registry gives for the name now.
+    async fn asked(&self) -> Result<BlobDigest, OpError> {
+        let (client, reference) = (Arc::clone(&self.client), self.reference.clone());
+        let found = driven(move |handle| {
+            handle
+                .block_on(client.head_manifest(&reference))
+                .map_err(|error| failure(&error))
+        })
+        .await?;
+        let missing = || {
+            OpError::failed_text(format!("{} is not there", self.reference))
+                .hint("is it a stage, a named context, or a base of tbuild.toml that is misspelt?")
+        };
+        Ok(found.ok_or_else(missing)?.digest)
+    }
+
+    /// What is locked and what the registry has now, if that is another.
+    pub(crate) async fn outdated(&self) -> Result<Option<Versions>, OpError> {
+        let text = std::fs::read_to_string(self.lock_path()).ok();
+        let lock = text.and_then(|text| ImageLock::parse("", &text).ok());
+        let reference = self.reference.to_string();
+        let Some(lock) = lock.filter(|lock| lock.reference == reference) else {
+            return Ok(None);
+        };
+        let now = self.asked().await?;
+        let is_other = now != lock.digest;
+        Ok(is_other.then(|| (Some(lock.digest.to_string()), Some(now.to_string()))))
     }
 
     /// The image's config, without its layers: ONBUILD triggers and variables decide what is to be done, and so

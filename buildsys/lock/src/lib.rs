@@ -24,7 +24,7 @@ pub use document::{Kind, Lock, SCHEMA, file_name};
 pub use error::LockError;
 pub use field::{ArchivePath, FieldError};
 pub use network::{NetworkLock, RequestLock, StepLock};
-pub use packages::{Package, changes, packages};
+pub use packages::{Package, changes, package_of, packages};
 pub use source::{GitLock, ImageLock, UrlLock};
 pub use tool::{Location, ToolFileLock, ToolLock};
 

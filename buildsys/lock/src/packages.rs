@@ -37,7 +37,7 @@ pub fn packages<'a>(requests: impl IntoIterator<Item = &'a RequestLock>) -> BTre
     requests
         .into_iter()
         .filter(|request| request.status == 200 && request.method == "GET")
-        .filter_map(|request| package(&request.path))
+        .filter_map(|request| package_of(&request.path))
         .collect()
 }
 
@@ -65,7 +65,8 @@ pub fn changes(before: &BTreeSet<Package>, after: &BTreeSet<Package>) -> Vec<Str
     lines.collect()
 }
 
-fn package(path: &str) -> Option<Package> {
+/// The package that a path is a file of.
+pub fn package_of(path: &str) -> Option<Package> {
     let path = decoded(path.split(['?', '#']).next().unwrap_or(path))?;
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let (file, folders) = parts.split_last()?;
@@ -200,7 +201,7 @@ mod tests {
     use super::*;
 
     fn found(path: &str) -> Option<String> {
-        package(path).map(|package| format!("{} {package}", package.manager))
+        package_of(path).map(|package| format!("{} {package}", package.manager))
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod log;
 pub mod logs;
 pub mod migrate;
 pub mod node;
+pub mod outdated;
 pub mod plan;
 pub mod registry;
 pub mod shell;
@@ -133,6 +134,7 @@ async fn dispatch(cli: Cli) -> Result<u8, CliError> {
         Some(Command::Graph(arguments)) => graph::run(global, arguments),
         Some(Command::Log(arguments)) => log::run(global, arguments),
         Some(Command::Lock(arguments)) => lock::run(global, arguments).await,
+        Some(Command::Outdated(arguments)) => outdated::run(global, arguments).await,
         Some(Command::Registry(arguments)) => registry::run(global, arguments).await,
         Some(Command::Verify(arguments)) => verify::run(global, arguments).await,
         Some(Command::Store(arguments)) => store::run(global, arguments),

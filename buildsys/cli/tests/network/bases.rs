@@ -65,4 +65,10 @@ fn packages_of_a_base_are_looked_for() {
     assert_eq!(fs::read_to_string(&file).expect("locked"), lock);
     let said = run(folder, &["lock", "--update-missing"], 0);
     assert!(said.contains("nothing is missing"), "{said}");
+
+    let at = lock.find("name = \"apt\"\nversion = \"").expect("apt") + 23;
+    let older = format!("{}0~{}", &lock[..at], &lock[at..]);
+    fs::write(&file, &older).expect("written");
+    run(folder, &["outdated", "--exit-code"], 4);
+    assert_eq!(fs::read_to_string(&file).expect("locked"), older);
 }

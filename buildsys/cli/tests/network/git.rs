@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::place::Place;
 
 /// Runs git in the place's folder, as nobody of this machine.
-fn git(place: &Place, arguments: &[&str]) {
+pub fn git(place: &Place, arguments: &[&str]) {
     let output = Command::new("git")
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
@@ -23,7 +23,7 @@ fn git(place: &Place, arguments: &[&str]) {
 }
 
 /// A repository with a commit whose file has this content, and what a server needs to show it.
-fn commit(place: &Place, name: &str, content: &str) {
+pub fn commit(place: &Place, name: &str, content: &str) {
     let folder = format!("git/{name}");
     git(place, &["init", "--quiet", &folder]);
     fs::write(place.path(&folder).join("file"), format!("{content}\n")).expect("written");

@@ -11,6 +11,7 @@ mod drift;
 mod git;
 mod hostile;
 mod moved;
+mod outdated;
 mod place;
 mod ports;
 mod reduced;

@@ -70,7 +70,7 @@ class Origin(http.server.BaseHTTPRequestHandler):
             return
         # Another server of the same files.
         path = path.replace("/second/", "/base/")
-        file = FOLDER + "/www" + path
+        file = FOLDER + "/www" + path.rstrip("/")
         if os.path.isfile(file):
             with open(file, "rb") as content:
                 self.answer(content.read())

@@ -98,4 +98,16 @@ fn indexes_are_cut_down_to_what_was_taken() {
     assert_eq!(read(folder, "app", keyring), read(folder, "base", keyring));
     let shown = tbuild_digest::Sha256::of(&read(folder, "base", keyring)).hex();
     assert!(!said.contains(&shown), "the step saw one key more: {said}");
+
+    // The archive has what it had, until the lock says that it had less.
+    let outdated = |code: &[&str]| {
+        let asked = [&["outdated", "image:app"], code].concat();
+        run(folder, &["env"], &asked)
+    };
+    assert!(outdated(&["--exit-code"]).contains("nothing is newer than what is locked"));
+    let older = lock.replace("/bsdextrautils_2", "/bsdextrautils_1");
+    assert_ne!(older, lock);
+    fs::write(folder.join("lockfiles/network-app.lock"), &older).expect("written");
+    let said = outdated(&[]);
+    assert!(!said.contains("nothing is newer"), "{said}");
 }

@@ -1,5 +1,6 @@
 //! From a suite's name to the list of package files that make a base.
 
+use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::packages::{Universe, decompress};
 use super::release::Release;
 use super::resolve::resolve;
 use super::suite::suite_origin;
-use super::{AptError, Verifier};
+use super::{AptError, Verifier, Version};
 use crate::{Download, Http, Origins, Progress};
 
 /// A base as a configuration describes it.
@@ -81,6 +82,57 @@ impl Fetcher {
         now: u64,
         progress: &dyn Progress,
     ) -> Result<BaseLock, AptError> {
+        let (universe, releases) = self.universe(spec, verifier, now, progress).await?;
+        let selection = resolve(&universe, &spec.suites().join(", "), &spec.include)?;
+        let packages = selection.values().map(|(package, bootstrap)| PackageLock {
+            name: package.name.clone(),
+            version: package.version.to_string(),
+            architecture: package.architecture.clone(),
+            bootstrap: *bootstrap,
+            origin: package.origin.clone(),
+            path: package.path.clone(),
+            size: package.size,
+            sha256: package.sha256,
+        });
+        Ok(BaseLock {
+            origin: spec.distribution.clone(),
+            suite: spec.suite.clone(),
+            extra_suites: spec.extra_suites.clone(),
+            components: spec.components.clone(),
+            include: spec.include.clone(),
+            architecture: spec.architecture.clone(),
+            when: Some(Day::of_unix(now)),
+            releases,
+            packages: packages.collect(),
+        })
+    }
+
+    /// The versions that apt would take of every package of these suites, verified likewise: as they stand in the names
+    /// of package files, which have no epoch.
+    pub async fn candidates(
+        &self,
+        spec: &BaseSpec,
+        verifier: &Verifier,
+        now: u64,
+        progress: &dyn Progress,
+    ) -> Result<BTreeMap<String, Version>, AptError> {
+        let (universe, _) = self.universe(spec, verifier, now, progress).await?;
+        let versions = universe.iter().map(|package| {
+            let version = package.version.as_str();
+            let version = version.split_once(':').map_or(version, |(_, rest)| rest);
+            (package.name.clone(), Version::new(version))
+        });
+        Ok(versions.collect())
+    }
+
+    /// What the suites of a base offer, and the releases that say so.
+    async fn universe(
+        &self,
+        spec: &BaseSpec,
+        verifier: &Verifier,
+        now: u64,
+        progress: &dyn Progress,
+    ) -> Result<(Universe, Vec<ReleaseLock>), AptError> {
         let mut universe = Universe::default();
         let mut releases = Vec::new();
         for suite in spec.suites() {
@@ -107,28 +159,7 @@ impl Fetcher {
             releases.push(lock);
         }
         universe.finish();
-        let selection = resolve(&universe, &spec.suites().join(", "), &spec.include)?;
-        let packages = selection.values().map(|(package, bootstrap)| PackageLock {
-            name: package.name.clone(),
-            version: package.version.to_string(),
-            architecture: package.architecture.clone(),
-            bootstrap: *bootstrap,
-            origin: package.origin.clone(),
-            path: package.path.clone(),
-            size: package.size,
-            sha256: package.sha256,
-        });
-        Ok(BaseLock {
-            origin: spec.distribution.clone(),
-            suite: spec.suite.clone(),
-            extra_suites: spec.extra_suites.clone(),
-            components: spec.components.clone(),
-            include: spec.include.clone(),
-            architecture: spec.architecture.clone(),
-            when: Some(Day::of_unix(now)),
-            releases,
-            packages: packages.collect(),
-        })
+        Ok((universe, releases))
     }
 
     /// Brings every package of a lock into the store, as blobs of their SHA-256.

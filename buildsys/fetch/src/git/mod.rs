@@ -60,6 +60,18 @@ impl Git {
         revision::fetch(&repository, url, rev)
     }
 
+    /// The commit that `rev` names in the repository at `url` now, by what its server says of names: nothing is fetched.
+    /// None where that is not told: of a commit's id, or the start of one. Blocks.
+    pub fn named(
+        &self,
+        url: &str,
+        rev: &str,
+        store: &dyn Store,
+    ) -> Result<Option<String>, GitError> {
+        let (_guard, repository) = self.repository(url, store)?;
+        revision::named(&repository, url, rev)
+    }
+
     /// The files of `rev`, with those of its submodules. `.gitattributes` of the repository is honoured; the
     /// user's filters (LFS among them), hooks and line-ending settings are not, so that the files depend on
     /// nothing but the commit. Blocks.

@@ -74,6 +74,22 @@ fn peel(repository: &Repository<'_>, id: &str) -> Result<Option<String>, GitErro
     Ok(Some(commit).filter(|commit| output.status.success() && is_commit_id(commit)))
 }
 
+/// The commit that the server gives for a name: of a tag that is an object of its own, what it is a tag of.
+pub(super) fn named(
+    repository: &Repository<'_>,
+    url: &str,
+    rev: &str,
+) -> Result<Option<String>, GitError> {
+    if rev.starts_with('-') || is_commit_id(rev) {
+        return Ok(None);
+    }
+    let peeled = advertised(repository, url, &format!("{rev}^{{}}"))?;
+    match peeled {
+        Some(commit) => Ok(Some(commit)),
+        None => advertised(repository, url, rev),
+    }
+}
+
 /// The id that the server gives for a name, looked up as git does: as it stands, as a tag, as a branch
 /// (gitrevisions(7)).
 fn advertised(

@@ -20,7 +20,7 @@ pub(super) fn path(world: &World, node: &str) -> PathBuf {
 }
 
 /// The lock of a node, as this run of tbuild knows it; an empty one where there is none.
-pub(super) fn read(world: &World, node: &str) -> Result<Arc<NetworkLock>, OpError> {
+pub(crate) fn read(world: &World, node: &str) -> Result<Arc<NetworkLock>, OpError> {
     let known = |world: &World| world.recordings.locks.lock().ok()?.get(node).cloned();
     match known(world) {
         Some(lock) => Ok(lock),

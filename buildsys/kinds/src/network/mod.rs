@@ -3,7 +3,7 @@
 mod authority;
 mod drift;
 mod form;
-mod lockfile;
+pub(crate) mod lockfile;
 mod pack;
 mod reduce;
 mod trust;
@@ -179,7 +179,7 @@ impl Recorded {
 }
 
 /// The way to origins, as this machine goes it.
-fn upstream(world: &World) -> Result<Upstream, OpError> {
+pub(crate) fn upstream(world: &World) -> Result<Upstream, OpError> {
     let guard = Guard::except(world.machine.http.proxies.hosts());
     let client = tbuild_fetch::relay(&world.machine.http, guard)
         .map_err(|error| OpError::unreachable(&error))?;
@@ -187,7 +187,7 @@ fn upstream(world: &World) -> Result<Upstream, OpError> {
 }
 
 /// Where this machine has its origins.
-fn places(world: &World) -> Places {
+pub(crate) fn places(world: &World) -> Places {
     let origins = &world.machine.origins;
     Places::new(origins.names().flat_map(|name| {
         let urls = origins.urls(name).unwrap_or_default();

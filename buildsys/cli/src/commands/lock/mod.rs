@@ -70,7 +70,7 @@ pub fn named(engine: &Engine, name: &str) -> Result<Vec<NodeRef>, CliError> {
 }
 
 /// Whether a node is locked by running it: its network is recorded.
-fn is_recorded(config: &Config, node: &NodeRef) -> Result<bool, CliError> {
+pub fn is_recorded(config: &Config, node: &NodeRef) -> Result<bool, CliError> {
     let network = match node.kind {
         Kind::Image => config
             .images
