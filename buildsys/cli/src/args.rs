@@ -193,6 +193,12 @@ pub enum Command {
     Shell(commands::shell::Arguments),
     /// A program in a component's container, without a terminal
     Exec(commands::exec::Arguments),
+    /// Write changed files of a source into the pods of a component
+    DevPush(commands::dev_push::Arguments),
+    /// Start a component's pods again, one after another
+    Reset(commands::reset::Arguments),
+    /// Go back to what an earlier revision of a release held
+    Rollback(commands::rollback::Arguments),
     /// Run a task of tbuild.toml now
     Run(commands::task::Arguments),
     /// Run the task migrate now: bring the database to what the site needs

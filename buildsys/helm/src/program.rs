@@ -273,6 +273,20 @@ impl Helm {
         }
     }
 
+    /// The objects that the last revision of a release was made of.
+    pub async fn manifest(&self, release: &str, namespace: &str) -> Result<Vec<Value>, HelmError> {
+        let what = format!("helm get manifest {release}");
+        let namespace = format!("--namespace={namespace}");
+        let args = ["get", "manifest", &namespace, "--", release]
+            .map(str::to_owned)
+            .to_vec();
+        let text = self.ask(&what, args, None).await?;
+        parse_yaml_documents(&text).map_err(|error| HelmError::Output {
+            what,
+            problem: error.to_string(),
+        })
+    }
+
     /// Makes `revision` (the last deployed one if none) the release's state again, as a new revision.
     pub async fn rollback(
         &self,

@@ -146,6 +146,11 @@ impl Cluster {
         Ok(count)
     }
 
+    /// Who asks.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// The objects of one kind in a namespace.
     pub(crate) fn namespaced<K>(&self, namespace: &str) -> Api<K>
     where

@@ -31,6 +31,8 @@ pub(crate) struct Followers {
     tasks: JoinSet<()>,
     sender: mpsc::Sender<LogLine>,
     receiver: mpsc::Receiver<LogLine>,
+    /// Only what was written in so many seconds before a container's log is opened first.
+    pub(crate) since: Option<u64>,
 }
 
 impl Followers {
@@ -43,6 +45,7 @@ impl Followers {
             tasks: JoinSet::new(),
             sender,
             receiver,
+            since: None,
         }
     }
 
@@ -92,6 +95,7 @@ impl Followers {
             run,
             previous,
             tail,
+            since: self.since,
             sender: self.sender.clone(),
             last: None,
         };
@@ -137,6 +141,7 @@ struct Follower {
     run: i32,
     previous: bool,
     tail: Option<u64>,
+    since: Option<u64>,
     sender: mpsc::Sender<LogLine>,
     /// Time of the last line handed on.
     last: Option<Timestamp>,
@@ -164,11 +169,13 @@ impl Follower {
     async fn stream(&mut self) -> Result<(), Stop> {
         let pods = self.cluster.namespaced::<Pod>(&self.namespace);
         let tail = self.tail.filter(|_| self.last.is_none());
+        let since = self.since.filter(|_| self.last.is_none());
         let parameters = LogParams {
             container: Some(self.container.clone()),
             follow: !self.previous,
             previous: self.previous,
             tail_lines: tail.and_then(|lines| i64::try_from(lines).ok()),
+            since_seconds: since.and_then(|seconds| i64::try_from(seconds).ok()),
             since_time: self.last,
             timestamps: true,
             ..LogParams::default()

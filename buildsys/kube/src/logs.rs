@@ -29,6 +29,10 @@ pub struct LogRequest {
     pub container: Option<String>,
     /// So many of the last lines of each container; all where none.
     pub tail: Option<u64>,
+    /// Only what was written in so many last seconds.
+    pub since: Option<u64>,
+    /// What the run before of each container wrote, instead of this one's.
+    pub previous: bool,
     /// Wait for what comes, from pods that come as well, for ever.
     pub follow: bool,
 }
@@ -53,6 +57,7 @@ impl Cluster {
             return self.read_logs(namespace, &pods, request, on_line).await;
         }
         let mut followers = Followers::new(self, namespace);
+        followers.since = request.since;
         let container = request.container.as_deref();
         followers.update(&pods, container, request.tail);
         let mut look = tokio::time::interval(LOOK);
@@ -93,11 +98,15 @@ impl Cluster {
                 let parameters = LogParams {
                     container: Some(container.clone()),
                     tail_lines: request.tail.and_then(|lines| i64::try_from(lines).ok()),
+                    since_seconds: request
+                        .since
+                        .and_then(|seconds| i64::try_from(seconds).ok()),
+                    previous: request.previous,
                     ..LogParams::default()
                 };
                 let action = format!("read the log of {namespace}/{name} ({container})");
                 let log = match self.ask(&action, api.logs(&name, &parameters)).await {
-                    // It has not started yet: it has no log.
+                    // It has not started yet, or never before: it has no log.
                     Err(KubeError::Refused { code: 400, .. }) => continue,
                     log => log?,
                 };

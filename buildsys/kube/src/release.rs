@@ -39,7 +39,50 @@ impl ReleaseState {
     }
 }
 
+/// A revision of a release.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct RevisionView {
+    /// Its number.
+    pub revision: u32,
+    /// As [`ReleaseState::status`].
+    pub status: String,
+    /// When helm made it, in seconds since 1970.
+    pub created: Option<u64>,
+}
+
 impl Cluster {
+    /// The revisions of a release that helm keeps, oldest first.
+    pub async fn revisions(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Vec<RevisionView>, KubeError> {
+        let secrets = self.namespaced::<Secret>(namespace);
+        let of_release = ListParams::default().labels(&format!("owner=helm,name={name}"));
+        let action = format!("list revisions of release {namespace}/{name}");
+        let list = self
+            .ask(&action, secrets.list_metadata(&of_release))
+            .await?;
+        let view = |metadata: kube::core::ObjectMeta| {
+            let labels = metadata.labels?;
+            Some(RevisionView {
+                revision: labels.get("version")?.parse().ok()?,
+                status: labels.get("status").cloned().unwrap_or_default(),
+                created: labels
+                    .get("createdAt")
+                    .and_then(|seconds| seconds.parse().ok())
+                    .or_else(|| u64::try_from(metadata.creation_timestamp?.0.as_second()).ok()),
+            })
+        };
+        let found = list
+            .items
+            .into_iter()
+            .filter_map(|item| view(item.metadata));
+        let mut revisions: Vec<_> = found.collect();
+        revisions.sort_by_key(|one| one.revision);
+        Ok(revisions)
+    }
+
     /// What helm recorded last of a release; none when there is none.
     pub async fn release_state(
         &self,

@@ -1,13 +1,11 @@
 //! `tbuild clean`: removes what was deployed; data only as asked.
 
-use std::sync::Arc;
-
-use tbuild_config::{Kind, NodeRef};
+use tbuild_config::Release;
 use tbuild_exec::Stream;
-use tbuild_kinds::{FileValue, Nodes};
 
 use super::ask::ask;
 use super::status::{connect, failure};
+use super::tool::helm;
 use crate::args::Global;
 use crate::engine::Engine;
 use crate::error::{CliError, chain};
@@ -25,14 +23,18 @@ pub struct Arguments {
     data: bool,
 }
 
+/// Whether a release is what data lies in.
+pub fn holds_data(release: &Release) -> bool {
+    release.set.get("role").and_then(serde_json::Value::as_str) == Some("data")
+}
+
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     let project = Project::load(global)?;
     let cluster = connect(global).await?;
     let mut wanted = Vec::new();
     for (name, release) in &project.config.releases {
-        let is_data = release.set.get("role").and_then(serde_json::Value::as_str) == Some("data");
-        if is_data && !arguments.data {
+        if holds_data(release) && !arguments.data {
             line(format!(
                 "keeps release {name}: it holds data (--data removes it)"
             ));
@@ -55,17 +57,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         return Ok(1);
     }
     let engine = Engine::new(global, project)?;
-    let mut graph = Nodes::new();
-    let node = engine
-        .pipeline()
-        .node(&mut graph, &NodeRef::new(Kind::Tool, "helm"))?;
-    let outcome = engine.realise(Arc::new(graph), &[node]).await?;
-    let file = outcome
-        .outputs
-        .get(&node)
-        .and_then(tbuild_realise::Output::get::<FileValue>);
-    let file = file.ok_or_else(|| CliError::usage("there is no tool helm"))?;
-    let helm = tbuild_kinds::helm_program(&engine.world, &file);
+    let helm = helm(&engine).await?;
     for (name, namespace, timeout) in wanted {
         let mut sink = |_: Stream, text: &str| line(text);
         helm.uninstall(&name, &namespace, timeout, &mut sink, &engine.cancel)

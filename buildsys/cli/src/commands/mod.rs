@@ -9,6 +9,7 @@ pub mod chart;
 pub mod clean;
 pub mod cluster;
 pub mod completions;
+pub mod dev_push;
 pub mod diff;
 pub mod doctor;
 pub mod exec;
@@ -23,6 +24,8 @@ pub mod node;
 pub mod outdated;
 pub mod plan;
 pub mod registry;
+pub mod reset;
+pub mod rollback;
 pub mod shell;
 pub mod status;
 pub mod store;
@@ -103,17 +106,22 @@ fn isolate(cli: &mut Cli) -> Result<(), CliError> {
 
 /// Whether a command may unpack, run or remove layers, and so has to be root, if only in a user namespace.
 fn unpacks(command: Option<&Command>) -> bool {
+    if let Some(Command::Status(arguments)) = command {
+        return arguments.drift;
+    }
     !matches!(
         command,
         Some(
             Command::Completions(_)
+                | Command::DevPush(_)
                 | Command::Exec(_)
                 | Command::Log(_)
                 | Command::Logs(_)
                 | Command::Node(_)
                 | Command::Registry(_)
+                | Command::Reset(_)
                 | Command::Shell(_)
-                | Command::Status(_)
+                | Command::Superuser(_)
         )
     )
 }
@@ -142,6 +150,9 @@ async fn dispatch(cli: Cli) -> Result<u8, CliError> {
         Some(Command::Status(arguments)) => status::run(global, arguments).await,
         Some(Command::Logs(arguments)) => logs::run(global, arguments).await,
         Some(Command::Exec(arguments)) => exec::run(global, arguments).await,
+        Some(Command::DevPush(arguments)) => dev_push::run(global, arguments).await,
+        Some(Command::Reset(arguments)) => reset::run(global, arguments).await,
+        Some(Command::Rollback(arguments)) => rollback::run(global, arguments).await,
         Some(Command::Run(arguments)) => task::run(global, arguments).await,
         Some(Command::Migrate(arguments)) => migrate::run(global, arguments).await,
         Some(Command::CollectStatic(arguments)) => migrate::collect_static(global, arguments).await,

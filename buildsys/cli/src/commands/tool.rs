@@ -5,6 +5,7 @@ use std::process::Command as Process;
 use std::sync::Arc;
 
 use tbuild_config::{Kind, NodeRef};
+use tbuild_helm::Helm;
 use tbuild_kinds::{FileValue, Nodes};
 
 use crate::args::Global;
@@ -23,6 +24,21 @@ pub struct Arguments {
     /// Its arguments
     #[arg(last = true)]
     rest: Vec<String>,
+}
+
+/// helm of tbuild.toml, ready to be run.
+pub async fn helm(engine: &Engine) -> Result<Helm, CliError> {
+    let mut graph = Nodes::new();
+    let node = engine
+        .pipeline()
+        .node(&mut graph, &NodeRef::new(Kind::Tool, "helm"))?;
+    let outcome = engine.realise(Arc::new(graph), &[node]).await?;
+    let file = outcome
+        .outputs
+        .get(&node)
+        .and_then(tbuild_realise::Output::get::<FileValue>);
+    let file = file.ok_or_else(|| CliError::usage("there is no tool helm"))?;
+    Ok(tbuild_kinds::helm_program(&engine.world, &file))
 }
 
 /// Runs it.

@@ -1,12 +1,15 @@
-//! `tbuild why NODE`: why it would run now, or why it ran last.
+//! `tbuild why NODE`: why it would run now, or why it ran last; `tbuild why pod/NAME`: what a pod runs, likewise.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tbuild_graph::{Change, KeyManifest, NodeId, explain};
 use tbuild_kinds::{ImageValue, Nodes, StateValue, compare_listings, platforms, read_listing};
+use tbuild_kube::PodView;
 use tbuild_realise::{Outcome, Status, last, read_record};
 use tbuild_store::Store;
 
+use super::status::{connect, failure};
 use crate::args::Global;
 use crate::engine::Engine;
 use crate::error::CliError;
@@ -19,7 +22,7 @@ const FILES: usize = 10;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The node: image:X, artifact:X, step:X/STAGE/N, or a bare name
+    /// The node: image:X, artifact:X, step:X/STAGE/N, or a bare name; or pod/NAME, for what it runs
     node: String,
 }
 
@@ -112,13 +115,102 @@ fn add(engine: &Engine, graph: &mut Nodes, wanted: &str) -> Result<NodeId, CliEr
     found.ok_or_else(|| CliError::usage(format!("there is no {wanted}")))
 }
 
+/// The pod of that name, in whichever namespace of the releases it is, and its release's namespace.
+async fn find_pod(global: &Global, project: &Project, name: &str) -> Result<PodView, CliError> {
+    let cluster = connect(global).await?;
+    let mut namespaces: Vec<&str> = project
+        .config
+        .releases
+        .values()
+        .map(|release| release.namespace.as_str())
+        .collect();
+    namespaces.dedup();
+    for namespace in &namespaces {
+        let pods = cluster.pods(namespace, "").await;
+        let pods = pods.map_err(|error| failure(&error))?;
+        if let Some(pod) = pods.into_iter().find(|pod| pod.name == name) {
+            return Ok(pod);
+        }
+    }
+    Err(CliError::usage(format!(
+        "there is no pod {name} in {}",
+        namespaces.join(", ")
+    )))
+}
+
+/// The image of tbuild.toml whose repository a container's reference names.
+fn image_of<'a>(project: &'a Project, reference: &str) -> Option<&'a str> {
+    let (repository, _) = reference.split_once('@')?;
+    let images = project.config.images.iter();
+    let found = images.filter(|(_, image)| {
+        repository
+            .strip_suffix(image.repository.as_str())
+            .is_some_and(|registry| registry.ends_with('/'))
+    });
+    found
+        .max_by_key(|(_, image)| image.repository.len())
+        .map(|(name, _)| name.as_str())
+}
+
+/// A pod's way back: its containers' digests, the images of tbuild.toml that they are of, and why each of those is
+/// what it is.
+async fn pod(global: &Global, name: &str) -> Result<u8, CliError> {
+    let engine = Engine::new(global, Project::load(global)?)?;
+    let pod = find_pod(global, &engine.project, name).await?;
+    line(format!("pod {name} is {}", pod.phase));
+    let mut told = BTreeSet::new();
+    for container in &pod.containers {
+        line(format!(
+            "container {} runs {}",
+            container.name, container.image
+        ));
+        let Some(image) = image_of(&engine.project, &container.image) else {
+            line("  which no image of tbuild.toml is");
+            continue;
+        };
+        let pushed = format!("push:{image}");
+        let store = engine.world.store.as_ref();
+        let known = last(store, &pushed)?;
+        let record = |key| -> Result<Option<String>, CliError> {
+            let record = read_record(store, key)?;
+            Ok(record.and_then(|record| record.result.as_str().map(str::to_owned)))
+        };
+        let mut word = "of an earlier state of the files, or another store's";
+        if let Some(known) = &known {
+            let is = |digest: Option<String>| {
+                digest.is_some_and(|digest| container.image.ends_with(&digest))
+            };
+            if is(record(&known.key)?) {
+                word = "as it was pushed last";
+            } else if let Some(previous) = &known.previous
+                && is(record(previous)?)
+            {
+                word = "as it was pushed before the last time";
+            }
+        }
+        line(format!("  image:{image}, {word}"));
+        if told.insert(image.to_owned()) {
+            node(&engine, &format!("image:{image}")).await?;
+        }
+    }
+    Ok(0)
+}
+
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
+    if let Some(name) = arguments.node.strip_prefix("pod/") {
+        return pod(global, name).await;
+    }
     let engine = Engine::new(global, Project::load(global)?)?;
+    node(&engine, &arguments.node).await
+}
+
+/// Tells why a node would run now, or why it ran last.
+async fn node(engine: &Engine, wanted: &str) -> Result<u8, CliError> {
     let mut graph = Nodes::new();
-    let target = add(&engine, &mut graph, &arguments.node)?;
+    let target = add(engine, &mut graph, wanted)?;
     let graph = Arc::new(graph);
-    let outcome = super::plan::look(&engine, &graph, &[target]).await?;
+    let outcome = super::plan::look(engine, &graph, &[target]).await?;
     if !outcome.failures.is_empty() {
         return Ok(crate::error::show_failures(&outcome.failures));
     }
@@ -130,7 +222,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         .collect();
     for node in &pending {
         line(format!("{} would run:", graph.get(*node).name));
-        for reason in super::plan::reasons(&engine, &graph, &outcome, *node) {
+        for reason in super::plan::reasons(engine, &graph, &outcome, *node) {
             line(format!("  {reason}"));
         }
     }
