@@ -16,7 +16,12 @@ if [ "${1:-}" = inside ]; then
     ip link set lo up
     same 'the namespace has no route' '' "$(ip route)"
     exits 'what no store has is not built offline' 4 t image tator_online
-    exits 'the bundle is loaded' 0 t bundle load "$work/site.tbundle" --digest "$(cat "$work/digest")"
+    exits 'a bundle to build from is loaded' 0 t --store "$work/build" bundle load "$work/site.tbundle"
+    rm "$work/site.tbundle"
+    output=$(t --store "$work/build" image tator_online 2>&1) || fail "nothing comes of it: $output"
+    same 'and holds each step of an image' 0 "$(ran "$output")"
+    rm -rf "$work/build"
+    exits 'a bundle to run is loaded' 0 t bundle load "$work/run.tbundle" --digest "$(cat "$work/digest")"
     exits 'the node comes up' 0 t node up
     exits 'the site is deployed' 0 t cluster
     if printf '%s\n' "$output" | grep -E '(source|base|step|image|artifact|chart|tool):.* \| > ' >&2; then fail 'something is built that the bundle should hold'; fi
@@ -43,10 +48,12 @@ t() { "$tbuild" -C "$root" --profile demo --source "tator=$source" --progress pl
 
 digest=$(t bundle create -o "$work/site.tbundle" 2>"$work/create.log") || { tail -20 "$work/create.log" >&2; fail 'no bundle is made'; }
 ok 'the site is bundled'
-printf '%s\n' "$digest" >"$work/digest"
 same 'its digest is that of the file' "$digest" "sha256:$(sha256sum "$work/site.tbundle" | cut -d' ' -f1)"
 same 'the same is the same file' "$digest" "$(t bundle create -o "$work/again.tbundle" 2>/dev/null)"
 rm "$work/again.tbundle"
+t bundle create --closure run -o "$work/run.tbundle" 2>"$work/create.log" >"$work/digest" || { tail -20 "$work/create.log" >&2; fail 'no bundle to run is made'; }
+[ "$(stat -c %s "$work/run.tbundle")" -lt "$(stat -c %s "$work/site.tbundle")" ] || fail 'a bundle to run is no smaller'
+ok 'a bundle to run is smaller'
 wrong=sha256:$(printf '%064d' 0)
 exits 'another digest is refused' 4 t --store "$work/other" bundle load "$work/site.tbundle" --digest "$wrong"
 head -c 1000000 "$work/site.tbundle" >"$work/short.tbundle"

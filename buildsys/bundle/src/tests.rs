@@ -46,6 +46,7 @@ fn bench() -> Bench {
         actions: BTreeSet::from([key]),
         texts: Vec::new(),
         spaces: vec![SPACE],
+        ..Content::default()
     };
     Bench {
         folder,

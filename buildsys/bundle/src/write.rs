@@ -5,6 +5,8 @@ use std::io::Write;
 
 use tar::{Builder, EntryType, Header};
 use tbuild_digest::{ActionKey, BlobDigest, Sha256};
+use tbuild_graph::Field;
+use tbuild_realise::Record;
 use tbuild_store::{Store, StoreError};
 
 use crate::BundleError;
@@ -24,6 +26,28 @@ pub struct Content {
     pub texts: Vec<String>,
     /// Spaces of references: those of their references that name nothing but what is in the bundle are in it.
     pub spaces: Vec<&'static str>,
+    /// Blobs that are not in it, whatever names them.
+    pub left_out: BTreeSet<BlobDigest>,
+    /// References that are in it besides: spaces, names, values. The blobs that they name are in it.
+    pub references: Vec<(String, String, String)>,
+    /// Fields of records' manifests that name no blob of it.
+    pub without: Vec<&'static str>,
+}
+
+/// The digests that a record names.
+fn named(record: &[u8], without: &[&str]) -> Vec<BlobDigest> {
+    let read = || serde_json::from_slice::<Record>(record).ok();
+    let shortened = (!without.is_empty())
+        .then(read)
+        .flatten()
+        .map(|mut record| {
+            let is_named = |field: &Field| !without.contains(&field.name.as_str());
+            record.manifest.fields.retain(is_named);
+            record
+        });
+    let text = shortened.and_then(|record| serde_json::to_string(&record).ok());
+    let text = text.unwrap_or_else(|| String::from_utf8_lossy(record).into_owned());
+    Sha256::named_in(&text).map(BlobDigest).collect()
 }
 
 /// Writes a bundle to `out`. `progress` is told the bytes of blobs written so far and in all.
@@ -34,17 +58,18 @@ pub fn write(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Manifest, BundleError> {
     let mut records = BTreeMap::new();
-    let mut named: BTreeSet<BlobDigest> = BTreeSet::new();
+    let mut digests: BTreeSet<BlobDigest> = BTreeSet::new();
     for key in &content.actions {
         let record = store.action(key)?.ok_or(BundleError::NoRecord(*key))?;
-        named.extend(Sha256::named_in(&String::from_utf8_lossy(&record)).map(BlobDigest));
+        digests.extend(named(&record, &content.without));
         records.insert(*key, record);
     }
-    for text in &content.texts {
-        named.extend(Sha256::named_in(text).map(BlobDigest));
+    let values = content.references.iter().map(|(_, _, value)| value);
+    for text in content.texts.iter().chain(values) {
+        digests.extend(Sha256::named_in(text).map(BlobDigest));
     }
     let mut blobs = BTreeMap::new();
-    for digest in named {
+    for digest in digests.difference(&content.left_out).copied() {
         if let Some(size) = store.blob_size(&digest)? {
             blobs.insert(digest, size);
         }
@@ -77,7 +102,10 @@ pub fn write(
     for (key, record) in &records {
         member(&mut tar, &format!("{ACTIONS}{}", key.hex()), record)?;
     }
-    let references = references(store, &content.spaces, &blobs)?;
+    let mut references = references(store, &content.spaces, &blobs)?;
+    references.extend(content.references.iter().cloned());
+    references.sort();
+    references.dedup();
     member(&mut tar, REFERENCES, &json(&references)?)?;
     let encoder = tar.into_inner().map_err(BundleError::Write)?;
     let mut out = encoder.finish().map_err(BundleError::Write)?;

@@ -22,6 +22,7 @@ mod gzip;
 mod image;
 mod index;
 mod kept;
+mod left_out;
 mod listing;
 mod mounts;
 mod network;
@@ -68,6 +69,7 @@ pub mod platforms;
 
 pub use deploy::helm_program;
 pub use index::Built;
+pub use left_out::{BUILD_ONLY, LEFT_OUT, LeftOut};
 pub use listing::{FileChange, compare as compare_listings, read as read_listing};
 pub use network::{
     Ahead, BaseFile, Drift, Looked, StepsLock, Wrong, base_files, drift, network_locks, pack_again,

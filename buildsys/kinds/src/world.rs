@@ -151,10 +151,14 @@ impl World {
             .store
             .reference(INDEX, &name)?
             .and_then(|bytes| LayerIndex::decode(&bytes).ok());
+        let blob = diff_id.as_uncompressed_blob();
         let index = if let Some(index) = kept {
             index
+        } else if self.store.blob_size(&blob)?.is_none()
+            && let Some(index) = self.left_out_index(diff_id)?
+        {
+            index
         } else {
-            let blob = diff_id.as_uncompressed_blob();
             let reader = self
                 .store
                 .open_blob(&blob)?
@@ -213,6 +217,7 @@ impl World {
                 folders.push(whole);
                 continue;
             }
+            self.refuse_left_out(diff_id)?;
             match resemble::base(self, diff_id)? {
                 Some(base) if self.store.snapshot(&base)?.is_some() => {
                     let (layer, below) = (self.index(diff_id)?, self.index(&base)?);
@@ -225,12 +230,10 @@ impl World {
         Ok(folders)
     }
 
-    /// Whether a layer's bytes are here.
+    /// Whether a layer's bytes are here, or need not be.
     pub fn has_layer(&self, layer: &LayerRef) -> Result<bool, OpError> {
-        Ok(self
-            .store
-            .blob_size(&layer.diff_id.as_uncompressed_blob())?
-            == Some(layer.size))
+        let blob = layer.diff_id.as_uncompressed_blob();
+        Ok(self.store.blob_size(&blob)? == Some(layer.size) || self.is_left_out(layer)?)
     }
 }
 

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, VARY};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, LINK, VARY};
 use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use tbuild_digest::BlobDigest;
+
+use crate::place::link_without_secrets;
 
 /// What a step asks for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,6 +111,9 @@ impl Entry {
             .map(|name| ((*name).to_owned(), chooses(asked, name)));
         let asked = chosen.collect();
         let mut headers = kept(answered);
+        if let Some(link) = headers.get_mut(LINK.as_str()) {
+            *link = link_without_secrets(link);
+        }
         if request.method == Method::HEAD.as_str()
             && let Some(length) = text(answered, CONTENT_LENGTH.as_str())
         {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::HeaderMap;
 use http::uri::Authority as Host;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::clients;
 use crate::entry::{Entry, Request};
@@ -175,23 +176,68 @@ const SECRETS: [&str; 18] = [
     "x-goog-signature",
 ];
 
-/// A URL without who asks: before its host, and in the values of secret fields of its query.
+/// A URL without who asks: before its host, and in the values of secret fields of its query and of its fragment, of
+/// URLs within these as well.
 pub(crate) fn without_secrets(url: &str) -> String {
-    let (start, query) = match url.split_once('?') {
-        Some((start, query)) => (without_user(start), Some(query)),
-        None => (without_user(url), None),
+    /// URLs in URLs in URLs: what is deeper is left out.
+    const DEEPEST: usize = 4;
+    masked(url, DEEPEST)
+}
+
+fn masked(url: &str, depth: usize) -> String {
+    let (whole, fragment) = match url.split_once('#') {
+        Some((whole, fragment)) => (whole, Some(fragment)),
+        None => (url, None),
     };
-    let Some(query) = query else {
-        return start;
+    let (start, query) = match whole.split_once('?') {
+        Some((start, query)) => (start, Some(query)),
+        None => (whole, None),
     };
-    let fields: Vec<&str> = query
-        .split('&')
-        .map(|field| match field.split_once('=') {
-            Some((name, _)) if SECRETS.contains(&name.to_ascii_lowercase().as_str()) => name,
-            _ => field,
-        })
-        .collect();
-    format!("{start}?{}", fields.join("&"))
+    let mut text = without_user(start);
+    for (mark, fields) in [('?', query), ('#', fragment)] {
+        if let Some(fields) = fields {
+            let fields: Vec<String> = fields.split('&').map(|one| field(one, depth)).collect();
+            text.push(mark);
+            text.push_str(&fields.join("&"));
+        }
+    }
+    text
+}
+
+/// A field of a query without what is secret in it.
+fn field(field: &str, depth: usize) -> String {
+    let Some((name, value)) = field.split_once('=') else {
+        return field.to_owned();
+    };
+    if SECRETS.contains(&name.to_ascii_lowercase().as_str()) {
+        return name.to_owned();
+    }
+    let decoded = percent_decode_str(value).decode_utf8_lossy();
+    if !decoded.contains("//") && !decoded.contains('?') {
+        return field.to_owned();
+    }
+    let Some(depth) = depth.checked_sub(1) else {
+        return name.to_owned();
+    };
+    let inner = masked(&decoded, depth);
+    if inner == decoded {
+        return field.to_owned();
+    }
+    format!("{name}={}", utf8_percent_encode(&inner, NON_ALPHANUMERIC))
+}
+
+/// The value of a `Link` header (RFC 8288, section 3) without what is secret in its URLs.
+pub(crate) fn link_without_secrets(value: &str) -> String {
+    let mut text = String::new();
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once('<') {
+        let Some((url, others)) = after.split_once('>') else {
+            break;
+        };
+        text.extend([before, "<", &without_secrets(url), ">"]);
+        rest = others;
+    }
+    text + rest
 }
 
 /// `https://host/path` of `https://user:password@host/path`.
@@ -285,6 +331,44 @@ mod tests {
         );
         assert_eq!(place("https://example.com"), "https://example.com/");
         assert_eq!(place("https://example.com?x"), "https://example.com/?x");
+    }
+
+    #[test]
+    fn secrets_within_secrets_are_left_out() {
+        for (url, left) in [
+            (
+                "https://example.com/a?next=https://x.test/b?token=abc&c=1",
+                "https://example.com/a?next=https%3A%2F%2Fx%2Etest%2Fb%3Ftoken&c=1",
+            ),
+            (
+                "https://example.com/a?u=https%3A%2F%2Fme%3Apw%40x.test%2F%3Fa%3D1",
+                "https://example.com/a?u=https%3A%2F%2Fx%2Etest%2F%3Fa%3D1",
+            ),
+            (
+                "https://example.com/#access_token=abc&x=1",
+                "https://example.com/#access_token&x=1",
+            ),
+            // What has no secret stays as it was written.
+            (
+                "https://example.com/a?u=https%3a%2f%2fx.test%2f",
+                "https://example.com/a?u=https%3a%2f%2fx.test%2f",
+            ),
+            (
+                "https://example.com/a?q=what?&r=a%26b",
+                "https://example.com/a?q=what?&r=a%26b",
+            ),
+            ("/x?a=%ff%fe//", "/x?a=%ff%fe//"),
+        ] {
+            assert_eq!(without_secrets(url), left);
+            assert_eq!(without_secrets(left), left, "again");
+        }
+        let deep = "https://example.com/?a=".repeat(2000);
+        assert!(!without_secrets(&format!("{deep}?token=abc")).contains("abc"));
+        let link = "<https://me:pw@example.com/2?token=abc&page=2>; rel=\"next\", </1?sig=x>; rel=prev, <odd";
+        assert_eq!(
+            link_without_secrets(link),
+            "<https://example.com/2?token&page=2>; rel=\"next\", </1?sig>; rel=prev, <odd"
+        );
     }
 
     #[test]

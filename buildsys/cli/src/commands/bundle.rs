@@ -10,7 +10,7 @@ use clap::Subcommand;
 use tbuild_bundle::{BundleError, Content};
 use tbuild_config::{Kind, NodeRef};
 use tbuild_digest::{ActionKey, HashingReader, HashingWriter, Sha256};
-use tbuild_kinds::{ELSEWHERE, Nodes};
+use tbuild_kinds::{BUILD_ONLY, ELSEWHERE, LEFT_OUT, LeftOut, Nodes};
 
 use crate::args::{Global, Progress};
 use crate::engine::{Engine, open_store};
@@ -33,6 +33,9 @@ enum Action {
         /// Where to; - is standard output
         #[arg(short = 'o', long, value_name = "FILE")]
         output: PathBuf,
+        /// What it is good for
+        #[arg(long, value_name = "WHAT", value_enum, default_value_t = Closure::Build)]
+        closure: Closure,
         /// The targets [default: the project's, and the images of its node]
         targets: Vec<String>,
     },
@@ -46,10 +49,23 @@ enum Action {
     },
 }
 
+/// What a bundle is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Closure {
+    /// Building again what has changed: all stages, and the locked bytes that they are made from.
+    Build,
+    /// Running what is built: without packages, requests and layers that only building needs.
+    Run,
+}
+
 /// Runs it.
 pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     match &arguments.action {
-        Action::Create { output, targets } => create(global, output, targets).await,
+        Action::Create {
+            output,
+            closure,
+            targets,
+        } => create(global, output, *closure, targets).await,
         Action::Load { file, digest } => load(global, file, digest.as_deref()),
     }
 }
@@ -84,7 +100,12 @@ fn everything(project: &Project) -> Vec<NodeRef> {
     wanted
 }
 
-async fn create(global: &Global, output: &Path, names: &[String]) -> Result<u8, CliError> {
+async fn create(
+    global: &Global,
+    output: &Path,
+    closure: Closure,
+    names: &[String],
+) -> Result<u8, CliError> {
     let is_stdout = output.as_os_str() == "-";
     if is_stdout && global.json {
         return Err(CliError::usage(
@@ -113,18 +134,19 @@ async fn create(global: &Global, output: &Path, names: &[String]) -> Result<u8, 
         engine.warn(&pipeline.warnings);
         pipeline.can_run()?;
     }
-    let closure = graph
+    let nodes = graph
         .closure(&targets)
         .map_err(|error| CliError::usage(error.to_string()))?;
     // What has an effect is for where the bundle is loaded.
-    let realised: Vec<_> = closure
+    let realised: Vec<_> = nodes
         .into_iter()
         .filter(|node| {
             let kind = graph.get(*node).kind;
             !kind.is_effect() && kind != tbuild_graph::NodeKind::Target
         })
         .collect();
-    let outcome = engine.realise(Arc::new(graph), &realised).await?;
+    let graph = Arc::new(graph);
+    let outcome = engine.realise(Arc::clone(&graph), &realised).await?;
     if global.dry_run {
         return Ok(0);
     }
@@ -140,12 +162,22 @@ async fn create(global: &Global, output: &Path, names: &[String]) -> Result<u8, 
             known.insert(key);
         }
     }
-    let content = Content {
+    let mut content = Content {
         targets: wanted.iter().map(ToString::to_string).collect(),
         actions: known,
         texts: lockfiles(&engine.project.folder),
         spaces: ELSEWHERE.to_vec(),
+        ..Content::default()
     };
+    if closure == Closure::Run {
+        let left = LeftOut::of(&engine.world, &graph, &outcome)?;
+        content.left_out = left.layers;
+        content.references = left.references;
+        content.without = BUILD_ONLY.to_vec();
+        // Tools are taken as they are locked.
+        let is_of_tool = |text: &String| text.contains("\nkind = \"tool\"\n");
+        content.texts.retain(is_of_tool);
+    }
     let store = Arc::clone(&engine.world.store);
     let mut progress = meter(global, "packed");
     let (manifest, digest, size) = write_file(output, |out| {
@@ -220,7 +252,8 @@ fn load(global: &Global, path: &Path, digest: Option<&str>) -> Result<u8, CliErr
     let store = open_store(global)?;
     let mut progress = meter(global, "read");
     let input = BufReader::with_capacity(1 << 20, input);
-    let loaded = tbuild_bundle::load(&store, input, &ELSEWHERE, &mut progress);
+    let spaces = [&ELSEWHERE[..], &[LEFT_OUT]].concat();
+    let loaded = tbuild_bundle::load(&store, input, &spaces, &mut progress);
     let loaded = loaded.map_err(|error| {
         let failure = CliError::failed(format!("{}: {}", path.display(), chain(&error)));
         if error.is_malformed() {

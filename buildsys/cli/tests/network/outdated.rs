@@ -71,7 +71,7 @@ fn what_is_newer_is_told() {
     let mut script =
         format!("wget -U pip/23.0 -qO /got {site}/packages/six-1.15.0-py2.py3-none-any.whl\n");
     for path in FILES {
-        script += &format!("wget -qO /got {site}/base/{path}\n");
+        script.extend(["wget -qO /got ", site, "/base/", path, "\n"]);
     }
     place.write("fetch", &script);
     place.dockerfile("COPY fetch /fetch\nRUN sh -e /fetch");

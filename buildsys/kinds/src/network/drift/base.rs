@@ -82,7 +82,9 @@ fn upstream(world: &World) -> Result<Upstream, OpError> {
     let urls = origins.names().filter_map(|name| origins.urls(name).ok());
     let hosts = urls.flatten().filter_map(|url| {
         let (_, rest) = url.split_once("://")?;
-        let host = rest.split(['/', ':']).next()?;
+        let place = rest.split('/').next()?;
+        // An address of IPv6 is no name to resolve.
+        let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
         Some(host.to_owned())
     });
     let guard = Guard::except(world.machine.http.proxies.hosts().chain(hosts));
