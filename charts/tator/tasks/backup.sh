@@ -31,7 +31,7 @@ echo "database $PGDATABASE: $entries entries, $(stat -c %s "$partial/database.du
 for folder in ${FILES:-}; do
   [ -d "$ROOT/$folder" ] || continue
   code=0
-  tar -C "$ROOT" --numeric-owner -cf "$partial/$folder.tar" "$folder" || code=$?
+  tar -C "$ROOT" --numeric-owner --xattrs --xattrs-include="user.*" -cf "$partial/$folder.tar" "$folder" || code=$?
   # 1: a file was written to meanwhile.
   [ "$code" -le 1 ] || exit "$code"
   files=$(tar -tf "$partial/$folder.tar" | grep -vc '/$' || true)

@@ -62,7 +62,7 @@ echo "restored $wanted tables beside $PGDATABASE"
 for archive in "$backup"/*.tar; do
   [ -f "$archive" ] || continue
   mkdir -p "$work"
-  tar -C "$work" --numeric-owner --same-owner -xpf "$archive"
+  tar -C "$work" --numeric-owner --same-owner --xattrs --xattrs-include="user.*" -xpf "$archive"
 done
 
 # The moment. Nobody gets in between the end of the connections and the new name.
