@@ -250,7 +250,8 @@ async fn contradictions_are_told() {
     let chart = chart();
     let set = json!({
         "postgresHost": "pgbouncer-svc",
-        "objectStore": {"enabled": true},
+        "pgbouncer": {"enabled": false},
+        "objectStore": {"enabled": true, "accessKey": "", "secretKey": ""},
         "tls": {"key": "key"},
         "remoteTranscodes": {"enabled": true, "token": "Bearer abc"},
         "metallb": {"enabled": true, "ipRangeStart": "192.168.1.220"},
