@@ -12,8 +12,10 @@ out=$root/ci/out; mkdir -p "$out"
 site=http://10.210.0.11:30080
 source=$work/source
 profiles=(--profile demo)
-# Two, so that one can go.
-two=(--set release.tator.set.gunicorn.replicas=2 --set release.tator.set.nginx.replicas=2)
+# Two, so that one can go; and none of what is looked at elsewhere.
+two=()
+for component in gunicorn nginx ui; do two+=(--set "release.tator.set.$component.replicas=2"); done
+for component in transcode transcodeWorker dbWorker imageWorker; do two+=(--set "release.tator.set.$component.enabled=false"); done
 t() { "$tbuild" -C "$root" --progress plain "$@"; }
 all() { t "$@" "${profiles[@]}" "${two[@]}" --source "tator=$source"; }
 cluster() { all cluster "$@"; }
@@ -33,7 +35,7 @@ sql() { t exec postgis "${profiles[@]}" -- psql -U django -d tator_online -At -c
 begin() {
     rm -f "$work/stop" "$work"/requests.*
     local path
-    for path in / /rest/Medias/1 "$style"; do
+    for path in / /dives/ /rest/Medias/1 "$style"; do
         ( while [ ! -e "$work/stop" ]; do
             curl -s --noproxy '*' -o /dev/null -w "%{http_code} $path %{errormsg}\n" --max-time 10 "$site$path" || true
             sleep 0.03
@@ -59,8 +61,8 @@ stamp=$(date +%s%N)
 t node down >/dev/null 2>&1 || true
 t node up >"$out/operations-node.log" 2>&1 || { tail -40 "$out/operations-node.log" >&2; fail 'the node does not come up'; }
 cluster >"$out/operations.log" 2>&1 || { tail -60 "$out/operations.log" >&2; fail 'tbuild cluster fails'; }
-for _ in $(seq 50); do get / >/dev/null 2>&1 && break; sleep 0.2; done
-style=$(get / | grep -oE '/static/[0-9a-f]{64}/[^"]+\.css' | head -1)
+for _ in $(seq 50); do get /dives/ >/dev/null 2>&1 && get / >/dev/null 2>&1 && break; sleep 0.2; done
+style=$(get /dives/ | grep -oE '/static/[0-9a-f]{64}/[^"]+\.css' | head -1)
 kubeconfig=$(t node status 2>/dev/null | sed -n 's/^kubeconfig: //p')
 ok 'the site is up'
 
@@ -122,21 +124,21 @@ differ 'the site is wiped' "$(cat "$work/state")" "$(state)"
 exits 'it asks before it restores' 2 all restore "$name" </dev/null
 exits 'restored' 0 all restore "$name" --yes
 same 'the same rows and files are there' "$(cat "$work/state")" "$(state)"
-[ -n "$(get /)" ] || fail 'the site is down'
+[ -n "$(get /dives/)" ] || fail 'the site is down'
 ok 'and served'
 exits 'what was there before is discarded when asked' 0 all restore --discard --yes
 holds 'a restored database is migrated again' "$(cluster 2>&1)" 'task:migrate | >'
 exits 'a backup that is not there is refused' 1 all restore 2001-01-01T00-00-00Z --yes
 
 # --- upgrades ------------------------------------------------------------------------------------------------
-migration 0005_extra 0004_survey '["CREATE TABLE main_extra (note text)", "INSERT INTO main_extra VALUES ('"'kept'"')"]'
+migration 0006_extra 0005_uploads '["CREATE TABLE main_extra (note text)", "INSERT INTO main_extra VALUES ('"'kept'"')"]'
 begin
 exits 'an upgrade with a migration' 0 cluster
 unfailed 'during an upgrade with a migration'
 same 'it is applied' kept "$(sql 'select note from main_extra')"
 holds 'a backup was taken before' "$(t backup --list "${profiles[@]}")" before-migration
 
-migration 0006_less 0005_extra '"DROP TABLE main_extra"'
+migration 0007_less 0006_extra '"DROP TABLE main_extra"'
 begin
 exits 'a migration that loses data stops' 1 cluster
 unfailed 'while a migration is refused'
@@ -149,12 +151,12 @@ unfailed 'during that upgrade'
 same 'the table is gone' '' "$(sql 'select note from main_extra')"
 output=$(cluster 2>&1); same 'said once, it is not said again' 0 "$(ran "$output")"
 
-migration 0007_wrong 0006_less '"SELECT 1 / 0"'
+migration 0008_wrong 0007_less '"SELECT 1 / 0"'
 begin
 exits 'a migration that fails' 1 cluster
 unfailed 'while a migration fails'
 holds 'says why' "$output" 'division by zero'
-rm "$source/api/main/migrations/0007_wrong.py"
+rm "$source/api/main/migrations/0008_wrong.py"
 
 cp "$source/api/tator_online/wsgi.py" "$work/wsgi.py"
 printf 'raise RuntimeError("broken on purpose")\n' >"$source/api/tator_online/wsgi.py"
@@ -164,18 +166,18 @@ unfailed 'while an image fails'
 cp "$work/wsgi.py" "$source/api/tator_online/wsgi.py"
 
 page=$source/api/main/templates/main/index.html
-sed -i "s|</body>|<p>edited-$stamp</p></body>|" "$page"
+sed -i "s|Seen <span|edited-$stamp Seen <span|" "$page"
 begin
 killed_at 'release:tator \| rollout' "$work/killed.log" "$tbuild" -C "$root" --progress plain cluster "${profiles[@]}" "${two[@]}" --source "tator=$source"
 exits 'after a tbuild that was killed the next one ends well' 0 cluster
 unfailed 'while one is killed and the next goes on'
-holds 'the edit is served' "$(get /)" "edited-$stamp"
+holds 'the edit is served' "$(get /dives/)" "edited-$stamp"
 
 # --- rollback ------------------------------------------------------------------------------------------------
 begin
 exits 'a rollback' 0 all rollback --yes
 unfailed 'during a rollback'
-case $(get /) in *"edited-$stamp"*) fail 'the edit is served still' ;; esac
+case $(get /dives/) in *"edited-$stamp"*) fail 'the edit is served still' ;; esac
 ok 'the page before the edit is served'
 exits 'a revision that is not there' 1 all rollback --to 999 --yes
 
