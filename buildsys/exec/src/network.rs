@@ -1,6 +1,7 @@
 //! What network an action sees.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -62,4 +63,8 @@ pub trait Serve: Send + Sync + fmt::Debug {
     /// Takes the sockets in the order of [`Self::ports`]: bound, those for connections listening. It must not wait
     /// for the action. What comes before anyone serves is kept by the kernel.
     fn serve(&self, sockets: Vec<OwnedFd>) -> io::Result<()>;
+
+    /// Takes the kernel's counters of the action's network, as /proc/net/snmp (proc(5)) tells them whenever the file is
+    /// read from its start: what went where nobody listens is seen there alone. Executors may have none.
+    fn counters(&self, _file: File) {}
 }

@@ -1,6 +1,7 @@
 //! The gateway of one action, as an executor hands it the action's sockets.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +28,7 @@ pub struct Outlet {
     /// Ports that take HTTP, or TLS, whichever comes.
     web: Vec<u16>,
     serving: Mutex<Option<AbortHandle>>,
+    counters: Mutex<Option<File>>,
 }
 
 impl Outlet {
@@ -39,7 +41,30 @@ impl Outlet {
             runtime,
             web,
             serving: Mutex::default(),
+            counters: Mutex::default(),
         }
+    }
+
+    /// The ports that take HTTP, or TLS.
+    pub fn web(&self) -> &[u16] {
+        &self.web
+    }
+
+    /// How many connections and how many datagrams of the action found nobody who takes them, as far as the kernel
+    /// tells.
+    pub fn refused(&self) -> (u64, u64) {
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = counters.as_mut().and_then(|file| {
+            let mut text = String::new();
+            file.rewind().ok()?;
+            file.read_to_string(&mut text).ok()?;
+            Some(text)
+        });
+        let text = text.unwrap_or_default();
+        (
+            counter(&text, "Tcp:", "AttemptFails"),
+            counter(&text, "Udp:", "NoPorts"),
+        )
     }
 
     /// Waits until what origins have begun to answer is written down, `patience` at most; whether all of it is.
@@ -50,7 +75,25 @@ impl Outlet {
     }
 }
 
+/// A counter of /proc/net/snmp: a line of names, then one of numbers, for each protocol.
+fn counter(text: &str, protocol: &str, name: &str) -> u64 {
+    let mut lines = text.lines().filter(|line| line.starts_with(protocol));
+    let (Some(names), Some(numbers)) = (lines.next(), lines.next()) else {
+        return 0;
+    };
+    let mut pairs = names.split(' ').zip(numbers.split(' '));
+    let found = pairs.find(|(found, _)| *found == name);
+    found
+        .and_then(|(_, number)| number.parse().ok())
+        .unwrap_or(0)
+}
+
 impl Serve for Outlet {
+    fn counters(&self, file: File) {
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        *counters = Some(file);
+    }
+
     fn ports(&self) -> Vec<Port> {
         let port = |transport, address, number| Port {
             transport,
@@ -98,5 +141,20 @@ impl Drop for Outlet {
         if let Some(task) = serving.take() {
             task.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counter;
+
+    #[test]
+    fn counters_are_read_by_name() {
+        let text = "Ip: Forwarding\nIp: 1\nTcp: ActiveOpens AttemptFails\nTcp: 4 3\nUdp: InDatagrams NoPorts\nUdp: 1 2\nUdpLite: NoPorts\nUdpLite: 9\n";
+        assert_eq!(counter(text, "Tcp:", "AttemptFails"), 3);
+        assert_eq!(counter(text, "Udp:", "NoPorts"), 2);
+        assert_eq!(counter(text, "Udp:", "Nothing"), 0);
+        assert_eq!(counter("Tcp: a", "Tcp:", "a"), 0);
+        assert_eq!(counter("", "Tcp:", "a"), 0);
     }
 }

@@ -334,6 +334,27 @@ mod tests {
     }
 
     #[test]
+    fn hosts_may_be_addresses() {
+        let target = Target {
+            scheme: "http",
+            name: "example.com".to_owned(),
+            port: 80,
+        };
+        for (host, url) in [
+            ("[2001:DB8::1]:8080", "http://[2001:db8::1]:8080/x?y"),
+            ("[2001:db8::1]", "http://[2001:db8::1]/x?y"),
+            ("192.0.2.1:80", "http://192.0.2.1/x?y"),
+        ] {
+            let request = http::Request::get("/x?y").header("host", host).body(());
+            let found = target.url(&request.expect("a request")).expect("a URL");
+            assert_eq!(found, url);
+            let place = places().of(&found);
+            assert_eq!(format!("{}/x?y", place.origin), url);
+            assert_eq!(place.path, "x?y");
+        }
+    }
+
+    #[test]
     fn secrets_within_secrets_are_left_out() {
         for (url, left) in [
             (

@@ -33,6 +33,10 @@ pub(crate) fn make(reach: &Reach, control: &UnixStream) -> Result<(), Failure> {
         .iter()
         .map(|port| open(*port).tried(|| format!("listen on {port}")))
         .collect::<Result<Vec<_>, _>>()?;
+    // What the file tells is of the network that it was opened in. A kernel without it is none the worse.
+    let counters = std::fs::File::open("/proc/thread-self/net/snmp").ok();
+    let mut sockets = sockets;
+    sockets.extend(counters.map(OwnedFd::from));
     hand_over(control, &sockets).tried(|| "hand the step's sockets over".to_owned())
 }
 
@@ -88,10 +92,10 @@ fn open(port: Port) -> io::Result<OwnedFd> {
     })
 }
 
-/// Sends descriptors beside an empty line, which says nothing to who looks for a report.
+/// Sends descriptors, the counters last, beside an empty line, which says nothing to who looks for a report.
 fn hand_over(control: &UnixStream, sockets: &[OwnedFd]) -> io::Result<()> {
     let borrowed: Vec<_> = sockets.iter().map(OwnedFd::as_fd).collect();
-    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_PORTS))];
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_PORTS + 1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(&borrowed)) {
         return Err(io::Error::other(format!(
@@ -112,7 +116,7 @@ pub(crate) fn receive(
     control: &UnixStream,
     buffer: &mut [u8],
 ) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_PORTS))];
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_PORTS + 1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = recvmsg(
         control,

@@ -311,9 +311,14 @@ fn listen(
             stderr = None;
         }
         if ctl {
-            let (count, sockets) = crate::network::receive(control, &mut buffer)?;
+            let (count, mut sockets) = crate::network::receive(control, &mut buffer)?;
             if let (Some(server), false) = (server, sockets.is_empty()) {
+                let ports = server.ports().len().min(sockets.len());
+                let counters = sockets.split_off(ports).pop();
                 server.serve(sockets)?;
+                if let Some(counters) = counters {
+                    server.counters(counters.into());
+                }
             }
             answer.extend_from_slice(&buffer[..count]);
             answering = count > 0;

@@ -223,6 +223,36 @@ fn nothing_else_is_reached() {
     assert_eq!(place.asked(), Vec::<String>::new());
 }
 
+/// A step that needs another protocol than HTTP fails with what to do about it, one that fails by itself without.
+#[test]
+fn what_no_recording_answers_is_told() {
+    let mut place = Place::new();
+    let told = |place: &mut Place, line: &str| {
+        place.dockerfile(&format!("RUN {line}"));
+        let failed = place.build(&[]);
+        assert_eq!(failed.code, 1, "{}", failed.said);
+        failed.said
+    };
+    let said = told(&mut place, "nc -w 5 192.0.2.7 9418 < /dev/null");
+    for part in [
+        "1 connection of the step found nobody",
+        "at the ports 80, 443",
+        "RUN --network=host",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let said = told(&mut place, "timeout 3 tftp -g -r x 192.0.2.7; exit 1");
+    assert!(
+        said.contains("1 datagram of the step found nobody"),
+        "{said}"
+    );
+    let said = told(
+        &mut place,
+        "wget -qO /x http://origin.example.com/none; exit 1",
+    );
+    assert!(!said.contains("found nobody"), "{said}");
+}
+
 /// Programs that read their distribution's bundle and no variable trust the gateway, and what they make of the bundle
 /// holds no authority of it.
 #[test]

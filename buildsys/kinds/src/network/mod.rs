@@ -299,7 +299,35 @@ impl Session {
         };
         let mut failures = self.journal.failures();
         failures.dedup();
-        failures.into_iter().take(3).fold(error, OpError::hint)
+        let error = failures.into_iter().take(3).fold(error, OpError::hint);
+        match self.unserved() {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+
+    /// What the step tried that no recording can answer, and what to do about it.
+    fn unserved(&self) -> Option<String> {
+        let count = |number: u64, one: &str, many: &str| match number {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            _ => Some(format!("{number} {many}")),
+        };
+        let (connections, datagrams) = self.outlet.refused();
+        let tried = [
+            count(connections, "connection", "connections"),
+            count(datagrams, "datagram", "datagrams"),
+        ];
+        let tried: Vec<String> = tried.into_iter().flatten().collect();
+        let ports = self.outlet.web().iter().map(u16::to_string);
+        (!tried.is_empty()).then(|| {
+            format!(
+                "{} of the step found nobody: what is recorded is HTTP and HTTPS at the ports {}; `ports` of the image \
+                 adds ports, RUN --network=host is for other protocols",
+                tried.join(" and "),
+                ports.collect::<Vec<_>>().join(", ")
+            )
+        })
     }
 
     /// What went wrong that the step did not mind.
