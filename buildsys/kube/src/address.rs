@@ -70,10 +70,10 @@ fn of_service(service: &Service, node: Option<&str>) -> Vec<String> {
     let mut urls = Vec::new();
     for port in spec.ports.iter().flatten() {
         let Some(scheme) = scheme(port) else { continue };
-        if hosts.is_empty() {
-            if let (Some(node), Some(port)) = (node, port.node_port) {
-                urls.push(format!("{scheme}://{node}:{port}/"));
-            }
+        if hosts.is_empty()
+            && let (Some(node), Some(port)) = (node, port.node_port)
+        {
+            urls.push(format!("{scheme}://{node}:{port}/"));
         }
         for host in &hosts {
             let usual = port.port == if scheme == "https" { 443 } else { 80 };

@@ -221,7 +221,8 @@ impl Target<'_> {
         let mut all: BTreeSet<&str> = pushed.lines().filter(|path| !path.is_empty()).collect();
         all.extend(changed.iter().map(String::as_str));
         all.retain(|path| wanted.contains_key(*path));
-        let text: String = all.iter().map(|path| format!("{path}\n")).collect();
+        let mut text = all.into_iter().collect::<Vec<_>>().join("\n");
+        text.push('\n');
         let failed = |error: std::io::Error| CliError::internal(&error);
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);

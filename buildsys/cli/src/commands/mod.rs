@@ -147,7 +147,7 @@ async fn dispatch(cli: Cli) -> Result<u8, CliError> {
         Some(Command::Verify(arguments)) => verify::run(global, arguments).await,
         Some(Command::Store(arguments)) => store::run(global, arguments),
         Some(Command::Tool(arguments)) => tool::run(global, arguments).await,
-        Some(Command::Status(arguments)) => status::run(global, arguments).await,
+        Some(Command::Status(arguments)) => Box::pin(status::run(global, arguments)).await,
         Some(Command::Logs(arguments)) => logs::run(global, arguments).await,
         Some(Command::Exec(arguments)) => exec::run(global, arguments).await,
         Some(Command::DevPush(arguments)) => dev_push::run(global, arguments).await,

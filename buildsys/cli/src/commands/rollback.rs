@@ -35,13 +35,11 @@ fn release<'a>(project: &'a Project, named: Option<&'a str>) -> Result<&'a str, 
             .join(", ")
     };
     if let Some(name) = named {
-        return match all.contains_key(name) {
-            true => Ok(name),
-            false => Err(
-                CliError::usage(format!("there is no release {name} in tbuild.toml"))
-                    .hint(format!("releases: {}", names())),
-            ),
-        };
+        if all.contains_key(name) {
+            return Ok(name);
+        }
+        let what = format!("there is no release {name} in tbuild.toml");
+        return Err(CliError::usage(what).hint(format!("releases: {}", names())));
     }
     let mut own = all
         .iter()
