@@ -162,7 +162,7 @@ def main(site, user, password, video):
             log_in(browser, site, user, password)
             media = upload(browser, video)
             browser.goes(f"{site}/projects")
-            browser.until("document.querySelector('#projects li')", "a list of projects")
+            browser.until("!!document.querySelector('#projects li')", "a list of projects")
             browser.picture("site-projects.png")
             cookies = browser.call("Network.getCookies", urls=[site])["cookies"]
             print(media, next(f"sessionid={one['value']}" for one in cookies if one["name"] == "sessionid"))
