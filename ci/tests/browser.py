@@ -23,12 +23,16 @@ CHROMIUM = (
 
 
 class Browser:
-    def __init__(self, profile, log):
+    def __init__(self, profile, log, site):
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
         start = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
         self.process = subprocess.Popen(
-            ["bash", "-c", start, "chromium", *CHROMIUM, f"--user-data-dir={profile}", "about:blank"],
+            [
+                "bash", "-c", start, "chromium", *CHROMIUM, f"--user-data-dir={profile}",
+                # Pages by themselves (COOP, COEP) as over TLS; without it, every page is logged as an error.
+                f"--unsafely-treat-insecure-origin-as-secure={site}", "about:blank",
+            ],
             pass_fds=(theirs_in, theirs_out), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )
         os.close(theirs_in)
@@ -157,7 +161,7 @@ def upload(browser, video):
 
 def main(site, user, password, video):
     with tempfile.TemporaryDirectory() as profile, open(os.path.join(OUT, "browser.log"), "wb") as log:
-        browser = Browser(profile, log)
+        browser = Browser(profile, log, site)
         try:
             log_in(browser, site, user, password)
             media = upload(browser, video)
