@@ -29,8 +29,10 @@ until_holds() {
     fail "'$1' never came: $(get "${@:2}")"
 }
 
-# Two of each that users meet.
+# Two of each that users meet, and patience as the chart has it by default.
 cat >"$work/values.yaml" <<'YAML'
+preStopSeconds: 5
+terminationSeconds: 30
 gunicorn: { replicas: 2, readinessPath: /accounts/login/ }
 nginx: { replicas: 2 }
 ui: { replicas: 2 }
