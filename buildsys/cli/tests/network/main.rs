@@ -242,10 +242,7 @@ fn what_no_recording_answers_is_told() {
         assert!(said.contains(part), "{part}: {said}");
     }
     let said = told(&mut place, "timeout 3 tftp -g -r x 192.0.2.7; exit 1");
-    assert!(
-        said.contains("1 datagram of the step found nobody"),
-        "{said}"
-    );
+    assert!(said.contains(" of the step found nobody"), "{said}");
     let said = told(
         &mut place,
         "wget -qO /x http://origin.example.com/none; exit 1",
