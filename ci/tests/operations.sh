@@ -15,6 +15,8 @@ profiles=(--profile demo)
 # Two, so that one can go; and none of what is looked at elsewhere.
 two=()
 for component in gunicorn nginx ui; do two+=(--set "release.tator.set.$component.replicas=2"); done
+# A node that does everything at once is slow to hear that a pod goes.
+two+=(--set release.tator.set.preStopSeconds=8 --set release.tator.set.terminationSeconds=30)
 for component in transcode transcodeWorker dbWorker imageWorker; do two+=(--set "release.tator.set.$component.enabled=false"); done
 t() { "$tbuild" -C "$root" --progress plain "$@"; }
 all() { t "$@" "${profiles[@]}" "${two[@]}" --source "tator=$source"; }
@@ -23,7 +25,6 @@ finish() {
     code=$?
     touch "$work/stop"
     [ $code = 0 ] || t status "${profiles[@]}" >&2 || true
-    if [ -n "${HOLD:-}" ]; then while [ ! -e "$HOLD" ]; do sleep 1; done; fi
     t node down >/dev/null 2>&1 || true
     rm -rf "$work"
 }
