@@ -101,7 +101,17 @@ holds 'why names the image of a pod' "$(all why "pod/$pod" 2>&1)" 'image:tator_o
 DJANGO_SUPERUSER_PASSWORD=correct-horse-$stamp exits 'a superuser is made' 0 \
     t superuser "${profiles[@]}" --username admin --email admin@example.com
 same 'who is one' 't|admin@example.com' "$(sql "select is_superuser, email from auth_user where username = 'admin'")"
-exits 'a command under its old name' 0 t postgis-logs "${profiles[@]}"
+
+# --- under their old names -----------------------------------------------------------------------------------
+exits 'postgis-logs' 0 t postgis-logs "${profiles[@]}"
+holds 'postgis-bash' "$(echo 'echo $((6 * 7))' | t postgis-bash "${profiles[@]}" 2>&1)" 42
+holds 'psql-shell' "$(echo 'select 6 * 7' | t psql-shell "${profiles[@]}" 2>&1)" 42
+holds 'django-shell' "$(echo 'print(6 * 7)' | t django-shell "${profiles[@]}" 2>&1)" 42
+holds 'rq-info' "$(t rq-info "${profiles[@]}" 2>&1)" queues
+exits 'rq-empty' 0 t rq-empty "${profiles[@]}"
+exits 'cache-clear' 0 t cache-clear "${profiles[@]}"
+holds 'dump-logs' "$(t dump-logs "${profiles[@]}" 2>&1)" 'nginx-'
+exits 'check-migration' 0 t check-migration "${profiles[@]}"
 
 # --- reset ---------------------------------------------------------------------------------------------------
 begin
