@@ -37,7 +37,7 @@ def network(bench, rounds, _):
         ways["buildah"] = lambda: buildah.build(theirs, "network", "--no-cache", *as_here())
     samples = {name: [] for name in ways}
     # Mirrors are warm after the first round, which does not count.
-    for round_ in range(max(2, min(rounds, 4)) + 1):
+    for round_ in range(min(rounds, 4) + 1):
         for name, way in ways.items():
             sample = way()
             if round_:
