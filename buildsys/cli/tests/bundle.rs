@@ -9,13 +9,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const PROJECT: &str = "[project]\nname = \"p\"\ndefault = [\"image:app\"]\n\n[image.app]\ncontext = \"context\"\ndockerfile = \"context/Dockerfile\"\n";
+const PROJECT: &str = "[project]\nname = \"p\"\ndefault = [\"image:app\", \"tool:box\"]\n\n[image.app]\ncontext = \"context\"\ndockerfile = \"context/Dockerfile\"\n\n[image.box]\ncontext = \"context\"\ndockerfile = \"context/Dockerfile\"\ntarget = \"box\"\n\n[tool.box]\nimage = \"box\"\npath = \"/bin/box\"\n";
 
 /// A stage that only building needs, whose bytes no compression makes small.
 const DOCKERFILE: &str = "FROM scratch AS made
 COPY busybox /bin/busybox
 RUN [\"/bin/busybox\", \"dd\", \"if=/dev/urandom\", \"of=/large\", \"bs=1M\", \"count=8\"]
 RUN [\"/bin/busybox\", \"sh\", \"-c\", \"echo made > /small\"]
+FROM scratch AS box
+COPY busybox /bin/box
 FROM scratch
 COPY --from=made /bin/busybox /small /
 COPY own /own
@@ -75,6 +77,9 @@ fn a_bundle_to_run_holds_no_stage_that_only_building_needs() {
         assert!(said.contains(" 0 run,"), "{said}");
         let read = |name: &str| fs::read(folder.join(name)).expect("read");
         assert_eq!(read("first.tar"), read(&format!("{closure}.tar")));
+        let (path, _) = builds(folder, closure, &["--offline", "tool", "box", "--path"]);
+        let tool = fs::read(path.trim()).expect("it is there");
+        assert_eq!(tool, fs::read("/bin/busybox").expect("read"));
     }
     assert!(sizes[0] > 8 << 20 && sizes[1] < 4 << 20, "{sizes:?}");
 

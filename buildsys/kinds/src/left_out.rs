@@ -67,14 +67,16 @@ impl LeftOut {
     }
 }
 
-/// The names of the nodes whose outputs are used: what effects take, and what nothing else takes.
+/// The names of the nodes whose outputs are used: what effects take, what tools are taken from, and what nothing else
+/// takes.
 fn in_use(graph: &Nodes) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     let mut taken = BTreeSet::new();
     for (node, vertex) in graph.iter() {
         let waits = graph.waits_for(node);
         let names = waits.map(|input| graph.get(input).name.clone());
-        if vertex.kind.is_effect() || vertex.kind == NodeKind::Target {
+        let takes = matches!(vertex.kind, NodeKind::Target | NodeKind::Tool);
+        if takes || vertex.kind.is_effect() {
             used.extend(names);
         } else {
             taken.extend(names);
