@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 /// A part of a version: what a release is without comes between what is before it and what is after.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
-    /// `a`, `alpha`, `b`, `rc`, `dev`, `pre`, `snapshot`, ...
+    /// `a`, `alpha`, `b`, `rc`, `pre`, `snapshot`, ...; nothing for `dev`.
     Before(String),
     End,
     /// `post`, `r`, `sp`, `final` and others.
@@ -38,9 +38,13 @@ fn parts(version: &str) -> Vec<Part> {
 }
 
 fn named(word: &str) -> Part {
-    const BEFORE: [&str; 12] = [
-        "a", "alpha", "b", "beta", "c", "canary", "dev", "m", "pre", "preview", "rc", "snapshot",
+    const BEFORE: [&str; 11] = [
+        "a", "alpha", "b", "beta", "c", "canary", "m", "pre", "preview", "rc", "snapshot",
     ];
+    // Before every alpha (PEP 440, "Summary of permitted suffixes and relative ordering").
+    if word == "dev" {
+        return Part::Before(String::new());
+    }
     let is_before = BEFORE.contains(&word) || matches!(word, "next" | "milestone" | "cr");
     if is_before {
         Part::Before(word.to_owned())
