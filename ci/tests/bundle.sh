@@ -21,7 +21,7 @@ if [ "${1:-}" = inside ]; then
     exits 'the site is deployed' 0 t cluster
     if printf '%s\n' "$output" | grep -E '(source|base|step|image|artifact|chart|tool):.* \| > ' >&2; then fail 'something is built that the bundle should hold'; fi
     ok 'and nothing is built'
-    holds 'only pushed, released and run' "$output" 'nodes: 9 run, '
+    holds 'only pushed, released and run' "$output" 'nodes: 14 run, '
     # kube-proxy learns of a new Service's endpoints a moment after the pods are ready.
     for _ in $(seq 50); do curl -fsS --noproxy '*' --max-time 20 $site/ >/dev/null 2>&1 && break; sleep 0.2; done
     page=$(curl -fsS --noproxy '*' --max-time 20 $site/)
