@@ -42,18 +42,17 @@ pub struct Origin {
     pub text: String,
 }
 
-/// A message without what would move the cursor or worse: names in it are whatever a file says.
+/// A message on one line, without what would move the cursor or worse: names in it are whatever a file says.
 fn printable(message: String) -> String {
-    let is_plain = |c: char| c == '\n' || !c.is_control();
-    if message.chars().all(is_plain) {
+    if !message.contains(char::is_control) {
         return message;
     }
     let mut shown = String::with_capacity(message.len());
     for c in message.chars() {
-        if is_plain(c) {
-            shown.push(c);
-        } else {
+        if c.is_control() {
             shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
         }
     }
     shown
@@ -83,7 +82,7 @@ impl Diagnostic {
     /// The same with a hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(printable(hint.into()));
         self
     }
 

@@ -41,8 +41,7 @@ proptest! {
 
 #[test]
 fn messages_move_no_cursor() {
-    let text =
-        "[project]\nname = \"p\"\n[target.x]\nneeds = [\"release\\tone\", \"\\u001b[31mred\"]\n";
+    let text = "[project]\nname = \"p\"\n[target.x]\nneeds = [\"release\\tone\", \"\\u001b[31mred\", \"\\ntwo\"]\n";
     let errors = parse(text, &Options::default()).expect_err("no such nodes");
     for error in errors {
         let shown = render(&error, text, "tbuild.toml", false);
