@@ -47,6 +47,10 @@ exits 'an image of tbuild.toml' 0 t verify app --keep "$work/kept"
 same 'its stores are kept if asked for' '2' "$(find "$work/kept" -maxdepth 2 -name oci-layout | wc -l)"
 rm -rf "$work/kept"
 exits 'an artifact' 0 t verify artifact:sum
+id=$(t image app)
+chmod -R g+w,o-rx "$work/deb/src"
+same 'a checkout under another umask is the same image' "$id" "$(t image app)"
+chmod -R g-w,o+rX "$work/deb/src"
 rm "$work/deb/tbuild.toml"
 
 # --- what is not -----------------------------------------------------------------------------------------------

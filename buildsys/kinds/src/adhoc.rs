@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tbuild_dockerfile::{Diagnostic, IgnoreRules, Platform};
 use tbuild_graph::{NodeId, NodeKind};
 use tbuild_realise::OpError;
+use tbuild_store_local::Modes;
 
 use crate::filter::Filter;
 use crate::network::StepsLock;
@@ -124,6 +125,8 @@ impl BuildNames<'_, '_> {
             path: path.to_owned(),
             ignore,
             filter: Filter::default(),
+            // As every other builder of a Dockerfile has it.
+            modes: Modes::Kept,
             what: name.clone(),
         };
         graph

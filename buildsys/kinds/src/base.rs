@@ -238,7 +238,10 @@ pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), OpErro
 
 pub(crate) fn failure(error: &AptError) -> OpError {
     match error {
-        AptError::Http { .. } | AptError::Origin(_) => OpError::unreachable(error),
+        AptError::Http { .. }
+        | AptError::Origin(_)
+        | AptError::Gpgv { .. }
+        | AptError::Keyring { .. } => OpError::unreachable(error),
         _ => OpError::failed(error),
     }
 }

@@ -11,7 +11,7 @@ use tbuild_fetch::Git;
 use tbuild_graph::KeyManifest;
 use tbuild_lock::{GitLock, Kind, file_name};
 use tbuild_realise::{Context, Op, OpError, Output, Prepared, Work};
-use tbuild_store_local::{Verdict, scan};
+use tbuild_store_local::{Modes, Verdict, scan};
 
 use crate::content::{contents_at, store_layer};
 use crate::filter::Filter;
@@ -129,8 +129,15 @@ pub(crate) fn keep(
     folder: &std::path::Path,
 ) -> Result<(LayerRef, tbuild_digest::TreeDigest), OpError> {
     let all = |_: &tbuild_tree::TreePath, _: bool| Verdict::Keep;
-    let scan = scan(&world.store, folder, &Sha256::of(b"git"), &all, 1)
-        .map_err(|error| OpError::failed(&error))?;
+    let scan = scan(
+        &world.store,
+        folder,
+        &Sha256::of(b"git"),
+        &all,
+        Modes::Kept,
+        1,
+    )
+    .map_err(|error| OpError::failed(&error))?;
     let folder = folder
         .canonicalize()
         .map_err(|error| OpError::internal(&error))?;

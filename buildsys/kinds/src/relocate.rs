@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Gid, Uid};
 use tbuild_realise::OpError;
+use tbuild_store_local::Modes;
 use tbuild_tree::{Node, Tree};
 
 use crate::content::in_folder;
@@ -23,6 +24,11 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Where it is, and whether it is a folder.
+    pub fn place(&self) -> (&Path, bool) {
+        (&self.path, self.folder.is_some())
+    }
+
     /// A file.
     pub fn file(path: &Path) -> Self {
         Self {
@@ -83,7 +89,7 @@ impl Relocation {
             self.file(file)?;
         }
         let what = reading.path.display().to_string();
-        let output = Folder::look(world, &reading.path, ignore, filter, &what)?;
+        let output = Folder::look(world, &reading.path, ignore, filter, Modes::Kept, &what)?;
         let value: Arc<TreeValue> = output.get().ok_or_else(|| OpError::Internal {
             message: format!("{what} is no tree"),
         })?;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tbuild_digest::{ContentHash as _, Encoder};
 use tbuild_dockerfile::IgnoreRules;
 use tbuild_realise::{Context, Op, OpError, Output, Prepared};
-use tbuild_store_local::{Verdict, scan};
+use tbuild_store_local::{Modes, Verdict, scan};
 use tbuild_tree::TreePath;
 
 use crate::filter::{Filter, rules};
@@ -24,6 +24,8 @@ pub(crate) struct Folder {
     pub ignore: Vec<PathBuf>,
     /// `include` and `exclude` of tbuild.toml.
     pub filter: Filter,
+    /// Whose permissions its files have.
+    pub modes: Modes,
     /// What it is to the user: `source tator`, `the build context`.
     pub what: String,
 }
@@ -34,6 +36,7 @@ impl Folder {
         path: &Path,
         ignore: &[PathBuf],
         filter: &Filter,
+        modes: Modes,
         what: &str,
     ) -> Result<Output, OpError> {
         let path = path.canonicalize().map_err(|error| {
@@ -82,8 +85,15 @@ impl Folder {
             }
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let scan = scan(&world.store, &path, &encoder.finish(), &verdict, threads)
-            .map_err(|error| OpError::failed(&error))?;
+        let scan = scan(
+            &world.store,
+            &path,
+            &encoder.finish(),
+            &verdict,
+            modes,
+            threads,
+        )
+        .map_err(|error| OpError::failed(&error))?;
         let place = Place::Folder(path);
         if filter.include.is_empty() {
             let (tree, digest) = (Arc::clone(&scan.tree), scan.digest);
@@ -118,7 +128,8 @@ impl Op for Folder {
     async fn prepare(&self, _: &Context, _: &[Output]) -> Result<Prepared, OpError> {
         let (world, path) = (Arc::clone(&self.world), self.path.clone());
         let (ignore, filter, what) = (self.ignore.clone(), self.filter.clone(), self.what.clone());
-        blocking(move || Self::look(&world, &path, &ignore, &filter, &what))
+        let modes = self.modes;
+        blocking(move || Self::look(&world, &path, &ignore, &filter, modes, &what))
             .await
             .map(Prepared::Ready)
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tbuild_digest::Sha256;
-use tbuild_store_local::{LocalStore, Scan, ScanError, Verdict, scan};
+use tbuild_store_local::{LocalStore, Modes, Scan, ScanError, Verdict, scan};
 
 const ROUNDS: usize = 15;
 
@@ -85,6 +85,7 @@ fn keep_all(store: &LocalStore, root: &Path, threads: usize) -> Result<Scan, Sca
         root,
         &Sha256::of(b"all"),
         &|_, _| Verdict::Keep,
+        Modes::Kept,
         threads,
     )
 }

@@ -30,6 +30,6 @@ mod unpack;
 pub use gc::{Removed, Usage};
 pub use layout::{MEMORY, VERSION, needs_memory};
 pub use remove::remove_tree;
-pub use scan::{Filter, Scan, ScanError, ScanStats, Verdict, scan};
+pub use scan::{Filter, Modes, Scan, ScanError, ScanStats, Verdict, scan};
 pub use store::{Durability, LocalStore};
 pub use unpack::{UnpackError, means_else, unpack_layer};

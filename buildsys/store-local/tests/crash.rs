@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tbuild_digest::{ActionKey, BlobDigest, DiffId, Sha256};
 use tbuild_store::Store as _;
-use tbuild_store_local::{LocalStore, Verdict, scan};
+use tbuild_store_local::{LocalStore, Modes, Verdict, scan};
 
 /// Names the folder that the writer works in.
 const FOLDER: &str = "TBUILD_TEST_CRASH_FOLDER";
@@ -58,7 +58,15 @@ fn writer() {
         let store = LocalStore::open(&folder.join("store")).unwrap();
         let held = store.lock("held").unwrap();
         fs::write(root.join((number % 50).to_string()), bytes_of(number, 5000)).unwrap();
-        scan(&store, &root, &Sha256::of(b"all"), &|_, _| Verdict::Keep, 2).unwrap();
+        scan(
+            &store,
+            &root,
+            &Sha256::of(b"all"),
+            &|_, _| Verdict::Keep,
+            Modes::Kept,
+            2,
+        )
+        .unwrap();
         drop(held);
         store
             .put_blob(&bytes_of(number, 1 << (number % 21)))
@@ -152,7 +160,15 @@ fn check(folder: &Path) -> usize {
         seen += 1;
     }
     let root = folder.join("root");
-    let scan = scan(&store, &root, &Sha256::of(b"all"), &|_, _| Verdict::Keep, 2).unwrap();
+    let scan = scan(
+        &store,
+        &root,
+        &Sha256::of(b"all"),
+        &|_, _| Verdict::Keep,
+        Modes::Kept,
+        2,
+    )
+    .unwrap();
     for entry in scan.tree.entries() {
         let content = fs::read(root.join(entry.path.to_string().trim_start_matches('/'))).unwrap();
         let node = tbuild_tree::Node::File {

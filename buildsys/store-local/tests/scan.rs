@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use tbuild_digest::Sha256;
-use tbuild_store_local::{LocalStore, Scan, ScanError, Verdict, scan};
+use tbuild_store_local::{LocalStore, Modes, Scan, ScanError, Verdict, scan};
 use tbuild_tree::{Entry, Node, Tree, TreePath};
 
 struct Fixture {
@@ -52,7 +52,14 @@ impl Fixture {
         id: &[u8],
         filter: &(dyn Fn(&TreePath, bool) -> Verdict + Sync),
     ) -> Result<Scan, ScanError> {
-        scan(&self.store, &self.root, &Sha256::of(id), filter, 2)
+        scan(
+            &self.store,
+            &self.root,
+            &Sha256::of(id),
+            filter,
+            Modes::Kept,
+            2,
+        )
     }
 
     /// Lets everything written so far be old enough to be trusted.
@@ -307,6 +314,58 @@ fn verdicts_are_remembered_for_a_filter_and_for_no_other() {
     let all = fixture.scan();
     assert_right(&all, &plain(&fixture.root, &|_, _| Verdict::Keep));
     assert_eq!(all.stats.files - all.stats.hashed, 4);
+}
+
+/// A checkout is the same tree under every umask, whatever was known of the folder as it is.
+#[test]
+fn modes_as_git_has_them() {
+    let fixture = Fixture::new();
+    let all = |_: &TreePath, _: bool| Verdict::Keep;
+    let git = || {
+        scan(
+            &fixture.store,
+            &fixture.root,
+            &Sha256::of(b"all"),
+            &all,
+            Modes::Git,
+            2,
+        )
+        .unwrap()
+    };
+    fixture.write("sub/file", "x");
+    fixture.write("sub/large", &"x".repeat(300_000));
+    fixture.write("program", "y");
+    let set = |path: &str, mode: u32| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(fixture.root.join(path), mode).unwrap();
+    };
+    let mut seen = Vec::new();
+    for umask in [0o000, 0o002, 0o022, 0o077] {
+        for file in ["sub/file", "sub/large"] {
+            set(file, 0o666 & !umask);
+        }
+        set("sub", 0o2777 & !umask);
+        set("program", 0o777 & !umask);
+        fixture.settle();
+        let kept = fixture.scan();
+        assert_eq!(
+            kept.tree.get(&"program".into()).unwrap().mode,
+            0o777 & !umask
+        );
+        for _ in 0..2 {
+            let scan = git();
+            let modes = ["sub", "sub/file", "sub/large", "program"]
+                .map(|path| scan.tree.get(&path.into()).unwrap().mode);
+            assert_eq!(modes, [0o755, 0o644, 0o644, 0o755]);
+            assert_eq!(scan.digest, scan.tree.digest());
+            seen.push(scan.digest);
+        }
+        assert_ne!(git().digest, kept.digest, "the folder has a set-id bit");
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 1);
+    set("sub/file", 0o744);
+    assert_ne!(git().digest, seen[0], "a program is another file");
 }
 
 #[test]

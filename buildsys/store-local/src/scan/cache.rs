@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use tbuild_digest::{Encoder, Sha256, TreeDigest};
 use tbuild_store::StoreError;
 
+use super::Modes;
 use super::file::StatKey;
 use crate::{LocalStore, io};
 
@@ -58,9 +59,14 @@ pub struct StatCache<'a> {
 }
 
 impl<'a> StatCache<'a> {
-    pub fn of(store: &'a LocalStore, root: &Path, filter_id: &Sha256) -> Self {
+    /// Filters of one folder learn of each other, whose digests of unchanged folders hold for all; those of other
+    /// permissions do not.
+    pub fn of(store: &'a LocalStore, root: &Path, modes: Modes, filter_id: &Sha256) -> Self {
         let mut encoder = Encoder::new();
         encoder.bytes(root.as_os_str().as_encoded_bytes());
+        if modes == Modes::Git {
+            encoder.bytes(b"git");
+        }
         let name = encoder.finish().hex();
         Self {
             store,

@@ -68,7 +68,12 @@ impl Worker<'_> {
             FileType::RegularFile => self.file(folder, at, path, key, cached.as_ref(), piece),
             FileType::Symlink => self.symlink(folder, at, path, key, cached.as_ref(), piece),
             FileType::Fifo => {
-                pipe(path, key.mode, cached.as_ref(), piece);
+                pipe(
+                    path,
+                    self.walk.modes.of(key.mode, false),
+                    cached.as_ref(),
+                    piece,
+                );
                 Ok(())
             }
             FileType::Socket => Ok(()),
@@ -124,7 +129,7 @@ impl Worker<'_> {
         cached: Option<&CachedMember<'_>>,
         piece: &mut Piece,
     ) {
-        let mode = mode & 0o7777;
+        let mode = self.walk.modes.of(mode, true);
         let known = cached.and_then(CachedMember::folder);
         let same = cached.is_some_and(|cached| (cached.flags & DESCEND != 0) == descend)
             && known.is_some_and(|(known, _)| known == mode);
@@ -169,7 +174,7 @@ impl Worker<'_> {
             };
             piece
                 .entries
-                .push(Entry::new(path, key.mode & 0o7777, node));
+                .push(Entry::new(path, self.walk.modes.of(key.mode, false), node));
             return Ok(());
         }
         if key.size >= LARGE {
@@ -191,7 +196,7 @@ impl Worker<'_> {
             };
             piece
                 .entries
-                .push(Entry::new(path, key.mode & 0o7777, node));
+                .push(Entry::new(path, self.walk.modes.of(key.mode, false), node));
             return Ok(());
         }
         let Some((digest, key)) = self.hash(folder, at)? else {
@@ -217,7 +222,7 @@ impl Worker<'_> {
         };
         piece
             .entries
-            .push(Entry::new(path, key.mode & 0o7777, node));
+            .push(Entry::new(path, self.walk.modes.of(key.mode, false), node));
         Ok(())
     }
 
@@ -312,7 +317,6 @@ impl Worker<'_> {
 
 /// A named pipe: a mode is all there is to it.
 fn pipe(path: TreePath, mode: u32, cached: Option<&CachedMember<'_>>, piece: &mut Piece) {
-    let mode = mode & 0o7777;
     let same = cached.filter(|cached| cached.pipe() == Some(mode));
     piece.items.push(if let Some(cached) = same {
         Item::Same(cached.at as u32)

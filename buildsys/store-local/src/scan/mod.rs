@@ -37,6 +37,27 @@ pub enum Verdict {
 /// Which paths a tree takes: given a path and whether it is a folder. Called from several threads.
 pub type Filter<'a> = dyn Fn(&TreePath, bool) -> Verdict + Sync + 'a;
 
+/// Which permissions the entries of a tree have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Modes {
+    /// Those that the file system says.
+    Kept,
+    /// What git records of them (gitformat-index(5)): 0755 for folders and for files that their owner may execute, 0644
+    /// for others. Two checkouts under two umasks are one tree.
+    Git,
+}
+
+impl Modes {
+    /// What becomes of the permission bits `mode` of a folder, or of anything else.
+    fn of(self, mode: u32, folder: bool) -> u32 {
+        match self {
+            Self::Kept => mode & 0o7777,
+            Self::Git if folder || mode & 0o100 != 0 => 0o755,
+            Self::Git => 0o644,
+        }
+    }
+}
+
 /// What a scan did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ScanStats {
@@ -127,8 +148,8 @@ pub enum ScanError {
     },
 }
 
-/// Reads the folder `root` as a tree: what `filter` keeps, with permission, set-id and sticky bits; links as
-/// they are; sockets left out; hard links as files of their own.
+/// Reads the folder `root` as a tree: what `filter` keeps, with permissions as `modes` says; links as they are; sockets
+/// left out; hard links as files of their own.
 ///
 /// `filter_id` says which filter it is: verdicts are remembered under it, and `filter` is asked only about
 /// paths that are new. `threads` is how many read at once, at least one.
@@ -139,6 +160,7 @@ pub fn scan(
     root: &Path,
     filter_id: &Sha256,
     filter: &Filter<'_>,
+    modes: Modes,
     threads: usize,
 ) -> Result<Scan, ScanError> {
     let root = root.canonicalize().map_err(|source| ScanError::Io {
@@ -150,9 +172,9 @@ pub fn scan(
         path: root.clone(),
         source,
     };
-    let cache = StatCache::of(store, &root, filter_id);
+    let cache = StatCache::of(store, &root, modes, filter_id);
     let known: CacheFile = cache.load().map_err(kept)?;
-    let walked = walk::walk(&root, filter, &known, threads.max(1))?;
+    let walked = walk::walk(&root, filter, modes, &known, threads.max(1))?;
     let assembled =
         assemble::assemble(walked, &known, filter_id).map_err(|source| ScanError::Tree {
             path: root.clone(),

@@ -19,7 +19,7 @@ use tbuild_tree::{Entry, Node, TreePath};
 use super::cache::{CacheFile, CachedFolder};
 use super::file::{self, StatKey};
 use super::queue::Queue;
-use super::{Filter, ScanError, ScanStats};
+use super::{Filter, Modes, ScanError, ScanStats};
 
 /// Members of a folder looked at in one go; larger folders are shared between threads.
 pub(super) const PIECE: usize = 256;
@@ -153,6 +153,7 @@ pub(super) struct Late {
 pub(super) struct Walk<'a> {
     pub root: &'a Path,
     pub filter: &'a Filter<'a>,
+    pub modes: Modes,
     pub known: &'a CacheFile,
     pub start: i64,
     pub next: AtomicU32,
@@ -175,6 +176,7 @@ pub(super) struct Worker<'a> {
 pub fn walk(
     root: &Path,
     filter: &Filter<'_>,
+    modes: Modes,
     known: &CacheFile,
     threads: usize,
 ) -> Result<Walked, ScanError> {
@@ -187,6 +189,7 @@ pub fn walk(
     let walk = Walk {
         root,
         filter,
+        modes,
         known,
         start: file::now(),
         next: AtomicU32::new(1),
@@ -210,11 +213,11 @@ pub fn walk(
         return Err(error);
     }
     let count = walk.next.load(Ordering::Relaxed) as usize;
-    Ok(gather(workers, count))
+    Ok(gather(workers, modes, count))
 }
 
 /// Sorts the workers' pieces by folder.
-fn gather(workers: Vec<Worker<'_>>, count: usize) -> Walked {
+fn gather(workers: Vec<Worker<'_>>, modes: Modes, count: usize) -> Walked {
     let mut folders: Vec<WalkedFolder> = Vec::new();
     folders.resize_with(count, WalkedFolder::default);
     let mut stats = ScanStats::default();
@@ -236,7 +239,7 @@ fn gather(workers: Vec<Worker<'_>>, count: usize) -> Walked {
     }
     for late in late {
         let piece = &mut folders[late.folder as usize].pieces[late.piece];
-        piece.entries[late.entry].mode = late.key.mode & 0o7777;
+        piece.entries[late.entry].mode = modes.of(late.key.mode, false);
         piece.entries[late.entry].node = Node::File {
             size: late.key.size,
             digest: late.digest,
