@@ -6,6 +6,7 @@
 
 mod event;
 mod log;
+mod node;
 mod op;
 mod record;
 mod run;

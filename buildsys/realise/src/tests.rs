@@ -376,12 +376,15 @@ impl Op for Learns {
         _: &[Output],
         _: Box<dyn Any + Send + Sync>,
     ) -> Result<serde_json::Value, OpError> {
+        // What it makes is never the same twice.
+        static RUNS: AtomicUsize = AtomicUsize::new(0);
         self.runs.fetch_add(1, Ordering::SeqCst);
-        Ok(json!("found"))
+        let run = RUNS.fetch_add(1, Ordering::SeqCst);
+        Ok(json!({ "found": "found", "run": run.to_string() }))
     }
 
     fn settled(&self, manifest: &KeyManifest, result: &serde_json::Value) -> Option<KeyManifest> {
-        let found = result.as_str()?;
+        let found = result["found"].as_str()?;
         let is_new = self.known.is_none();
         is_new.then(|| manifest.clone().text("known", found))
     }
@@ -392,7 +395,8 @@ impl Op for Learns {
         _: &[Output],
         result: &serde_json::Value,
     ) -> Result<Option<Output>, OpError> {
-        Ok(result.as_str().map(|text| Output::new(text.to_owned())))
+        let run = result["run"].as_str();
+        Ok(run.map(|run| Output::new(run.to_owned())))
     }
 }
 
@@ -418,6 +422,27 @@ async fn what_a_run_has_found_out_is_known_by_it() {
     let key = KeyManifest::new("learns/1").text("known", "found").key();
     let record = read_record(world.store.as_ref(), &key).expect("read");
     assert_eq!(record.expect("kept").impure, Vec::<String>::new());
+}
+
+/// Locking again what is as it was leaves what was built on it as it is.
+#[tokio::test]
+async fn what_is_found_out_again_is_what_it_was() {
+    let world = World::new();
+    let made = async |known| {
+        let mut graph: Graph<Box<dyn Op>> = Graph::new();
+        let runs = Arc::clone(&world.runs);
+        let op = Box::new(Learns { known, runs });
+        let node = graph.add(NodeKind::Step, "a", vec![], op).expect("one");
+        let outcome = world.realise(graph, &[node], PLAIN).await;
+        let made: Arc<String> = outcome.outputs[&node].get().expect("text");
+        made.to_string()
+    };
+    let first = made(None).await;
+    assert_eq!(world.ran(), 1);
+    assert_eq!(made(None).await, first);
+    assert_eq!(world.ran(), 1);
+    assert_eq!(made(Some("found")).await, first);
+    assert_eq!(world.ran(), 0);
 }
 
 #[tokio::test]
