@@ -33,6 +33,17 @@ pub enum NodeError {
         /// Its name.
         name: String,
     },
+    /// A node of another data folder runs on this machine.
+    #[error(
+        "node {name} of {} runs on this machine, and has the same name or addresses: take it down there first",
+        data.display()
+    )]
+    Taken {
+        /// Its name.
+        name: String,
+        /// Its data folder.
+        data: PathBuf,
+    },
     /// A file or folder.
     #[error("cannot {action} {}", path.display())]
     Io {

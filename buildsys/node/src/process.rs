@@ -1,6 +1,8 @@
 //! Processes named so that a reused pid is not mistaken for them.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -92,6 +94,26 @@ pub(crate) fn any_named(name: &str) -> bool {
     })
 }
 
+/// The data folders of the supervisors that run anywhere on the machine.
+pub(crate) fn supervised() -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let commands = entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    commands
+        .filter_map(|command| {
+            let arguments: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
+            // As it was called: its role, who called, its folder; an empty one after the last 0.
+            let [.., b"supervise", _, folder, b""] = arguments.as_slice() else {
+                return None;
+            };
+            Some(PathBuf::from(std::ffi::OsStr::from_bytes(folder)))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +126,24 @@ mod tests {
         line.extend_from_slice(b"987654 1 2 3\n");
         assert_eq!(parse_stat(&line), Some((b'S', 987_654)));
         assert_eq!(parse_stat(b"42 (cut"), None);
+    }
+
+    #[test]
+    fn supervisors_are_known_by_their_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 60; :", "node", "supervise", "1"])
+            .arg(folder.path())
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        while !supervised().iter().any(|found| found == folder.path()) {
+            assert!(began.elapsed() < Duration::from_mins(1), "never seen");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!supervised().iter().any(|found| found == folder.path()));
     }
 
     #[test]

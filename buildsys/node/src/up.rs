@@ -12,6 +12,7 @@ use crate::api::ApiServer;
 use crate::follow::Following;
 use crate::internal::{self, Role};
 use crate::layout::{INITIALISED, Layout};
+use crate::process::supervised;
 use crate::state::{State, read_json, write_json, write_whole};
 use crate::{Deadlines, NodeError, NodeSpec, Observer, Phase, clean, network};
 
@@ -128,11 +129,32 @@ fn begin(
         clean::remove_data(layout)?;
     }
     following.finish(Phase::Clean);
+    check_alone(layout, spec)?;
     start_supervisor(layout, spec)?;
     Ok(match made {
         Some(_) => UpOutcome::Restarted,
         None => UpOutcome::Created,
     })
+}
+
+/// Fails when a node of another data folder has this one's name or addresses.
+fn check_alone(layout: &Layout, spec: &NodeSpec) -> Result<(), NodeError> {
+    let own = layout.data().canonicalize().ok();
+    for data in supervised() {
+        if data.canonicalize().ok() == own {
+            continue;
+        }
+        let Some(other) = State::load(&Layout::new(&data))? else {
+            continue;
+        };
+        if other.spec.name == spec.name || other.spec.addresses == spec.addresses {
+            return Err(NodeError::Taken {
+                name: other.spec.name,
+                data,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn start_supervisor(layout: &Layout, spec: &NodeSpec) -> Result<(), NodeError> {
