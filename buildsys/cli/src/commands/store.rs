@@ -1,5 +1,7 @@
 //! `tbuild store`: how large it is.
 
+use std::collections::BTreeMap;
+
 use clap::Subcommand;
 
 use crate::args::Global;
@@ -16,7 +18,7 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// How many bytes each part has
+    /// How many bytes each part takes on the disk
     Du,
 }
 
@@ -26,12 +28,25 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError> {
     match arguments.action {
         Action::Du => {
             let usage = store.du()?;
-            crate::output::line(format!(
-                "{} in {}",
-                bytes(usage.total()),
-                store.path().display()
-            ));
-            crate::output::line(format!("{usage:?}"));
+            let parts = [
+                ("blobs", usage.blobs),
+                ("snapshots", usage.snapshots),
+                ("action results", usage.actions),
+                ("references", usage.references),
+                ("stat cache", usage.statcache),
+                ("scratch", usage.scratch),
+                ("being written", usage.tmp),
+                ("quarantine", usage.quarantine),
+                ("all", usage.total()),
+            ];
+            if global.json {
+                let parts: BTreeMap<&str, u64> = parts.into();
+                crate::output::json(&parts);
+            } else {
+                for (part, size) in parts {
+                    crate::output::line(format!("{:>10}  {part}", bytes(size)));
+                }
+            }
         }
     }
     Ok(0)
