@@ -33,18 +33,21 @@ http {
   # A client that leaves does not end what it has started.
   proxy_ignore_client_abort on;
 
-  # One address each, a Service: it is never set aside.
+  # One address each, a Service: it is never set aside. It is named several times, so that a request that can be
+  # repeated is made again when the process that took its connection went before it answered: where processes are
+  # replaced, the next one may go as well.
+  proxy_next_upstream_timeout 30s;
   upstream gunicorn {
-    server gunicorn-svc:8000 max_fails=0;
+    {{- include "tator.nginxTries" "gunicorn-svc:8000" | nindent 4 }}
   }
   {{- if .Values.ui.enabled }}
   upstream ui {
-    server ui-svc:3000 max_fails=0;
+    {{- include "tator.nginxTries" "ui-svc:3000" | nindent 4 }}
   }
   {{- end }}
   {{- if .Values.objectStore.enabled }}
   upstream objectstore {
-    server objectstore-svc:9000 max_fails=0;
+    {{- include "tator.nginxTries" "objectstore-svc:9000" | nindent 4 }}
   }
   {{- end }}
   {{- range .Values.redirects }}
@@ -114,6 +117,13 @@ http {
     {{- end }}
   }
 }
+{{- end -}}
+
+{{/* An address as often as a request is made. */}}
+{{- define "tator.nginxTries" -}}
+{{- range until 4 }}
+server {{ $ }} max_fails=0;
+{{- end }}
 {{- end -}}
 
 {{- define "tator.nginxTls" -}}
