@@ -193,7 +193,7 @@ pub enum Command {
     Shell(commands::shell::Arguments),
     /// A program in a component's container, without a terminal
     Exec(commands::exec::Arguments),
-    /// Write changed files of a source into the pods of a component
+    /// What has changed of sources, and of what is made of them, into pods that run
     DevPush(commands::dev_push::Arguments),
     /// Start a component's pods again, one after another
     Reset(commands::reset::Arguments),

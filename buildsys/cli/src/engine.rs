@@ -301,6 +301,17 @@ impl Engine {
         Ok(engine)
     }
 
+    /// The same with a view of its own, for what begins anew.
+    pub fn again(&self) -> Self {
+        Self {
+            global: self.global.clone(),
+            project: self.project.clone(),
+            world: Arc::clone(&self.world),
+            report: Report::new(&self.global),
+            cancel: self.cancel.clone(),
+        }
+    }
+
     /// Ctrl-C and SIGTERM cancel; what runs ends within moments, and nothing half-made is left.
     fn listen(&self) {
         use tokio::signal::unix::{SignalKind, signal};

@@ -13,6 +13,7 @@ use crate::report::colored;
 const FILE: &str = "tbuild.toml";
 
 /// A project: its configuration and where it stands.
+#[derive(Clone)]
 pub struct Project {
     /// The folder of tbuild.toml, absolute.
     pub folder: PathBuf,

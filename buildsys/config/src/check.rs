@@ -129,20 +129,12 @@ fn other_references(config: &Config, errors: &mut Vec<Diagnostic>) {
             errors.push(unknown(config, &node, &release.place));
         }
     }
-    for undone in config.tasks.values().flat_map(|task| &task.undoes) {
+    let pushed = config.components.values().flat_map(|one| one.dev.values());
+    let undone = config.tasks.values().flat_map(|task| &task.undoes);
+    for undone in undone.chain(pushed.flat_map(|dev| &dev.undoes)) {
         let node = NodeRef::new(Kind::Task, &undone.value);
         if !config.contains(&node) {
             errors.push(unknown(config, &node, &undone.place));
-        }
-    }
-    for dev in config
-        .components
-        .values()
-        .filter_map(|one| one.dev.as_ref())
-    {
-        let node = NodeRef::new(Kind::Source, &dev.source.value);
-        if !config.contains(&node) {
-            errors.push(unknown(config, &node, &dev.source.place));
         }
     }
     let components = config.commands.values();

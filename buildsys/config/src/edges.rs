@@ -7,7 +7,7 @@ use crate::value::{Place, Spanned};
 /// One node needs another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge {
-    /// The one that needs; a command, `[project]` and `[node]` need without being nodes and have none.
+    /// The one that needs; a command, a component, `[project]` and `[node]` need without being nodes and have none.
     pub from: Option<NodeRef>,
     /// The one that is needed.
     pub to: NodeRef,
@@ -22,7 +22,7 @@ impl Config {
         for (name, image) in &self.images {
             let from = NodeRef::new(Kind::Image, name);
             edges.trees(&from, image.contexts.values());
-            edges.tree(&from, image.context.as_ref());
+            edges.tree(Some(&from), image.context.as_ref());
         }
         for (name, artifact) in &self.artifacts {
             let from = NodeRef::new(Kind::Artifact, name);
@@ -79,6 +79,9 @@ impl Config {
         for (name, target) in &self.targets {
             edges.nodes(Some(&NodeRef::new(Kind::Target, name)), &target.needs);
         }
+        for dev in self.components.values().flat_map(|one| one.dev.values()) {
+            edges.tree(None, Some(&dev.from.from));
+        }
         self.commands
             .values()
             .for_each(|command| edges.nodes(None, &command.needs));
@@ -115,14 +118,14 @@ impl Edges {
         }
     }
 
-    fn tree(&mut self, from: &NodeRef, tree: Option<&Spanned<TreeRef>>) {
+    fn tree(&mut self, from: Option<&NodeRef>, tree: Option<&Spanned<TreeRef>>) {
         if let Some(Spanned {
             value: TreeRef::Node(node),
             place,
         }) = tree
         {
             self.0.push(Edge {
-                from: Some(from.clone()),
+                from: from.cloned(),
                 to: node.clone(),
                 place: place.clone(),
             });
@@ -130,6 +133,6 @@ impl Edges {
     }
 
     fn trees<'a>(&mut self, from: &NodeRef, inputs: impl Iterator<Item = &'a TreeInput>) {
-        inputs.for_each(|input| self.tree(from, Some(&input.from)));
+        inputs.for_each(|input| self.tree(Some(from), Some(&input.from)));
     }
 }

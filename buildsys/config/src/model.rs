@@ -349,19 +349,25 @@ pub struct Component {
     pub release: Spanned<String>,
     /// Label selector.
     pub selector: Spanned<String>,
-    /// How changed files get into its pods.
-    pub dev: Option<Dev>,
+    /// What `tbuild dev-push` puts into its pods, by name.
+    pub dev: BTreeMap<String, Dev>,
 }
 
-/// `dev` of `[component.X]`: files that are written into pods that run.
+/// `[component.X.dev.NAME]`: files that are put into pods that run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dev {
-    /// Name of the source, a folder.
-    pub source: Spanned<String>,
-    /// Files or folders of the source, and where in the container each lies.
+    /// Where its name stands.
+    pub place: Place,
+    /// What they are of: a source, or something made.
+    pub from: TreeInput,
+    /// Files or folders of it, and where in the container each lies.
     pub paths: BTreeMap<String, Spanned<String>>,
     /// What runs in the container once files were written.
     pub reload: Option<Run>,
+    /// Whether one pod gets them for all.
+    pub one: bool,
+    /// Tasks that have to run again once files were written: what they did last is not what is there.
+    pub undoes: Vec<Spanned<String>>,
 }
 
 /// `[tool.X]`

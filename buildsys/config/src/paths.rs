@@ -110,6 +110,11 @@ impl Config {
         for (name, image) in &self.images {
             trees(&image.contexts, &format!("image {name}"));
         }
+        for (name, component) in &self.components {
+            for (push, dev) in &component.dev {
+                tree(&dev.from.from, format!("dev.{push} of component {name}"));
+            }
+        }
         for (name, image) in &self.images {
             image
                 .context

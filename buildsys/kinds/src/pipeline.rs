@@ -10,6 +10,7 @@ use tbuild_graph::{NodeId, NodeKind};
 use tbuild_oci::{ImageConfig, Reference};
 use tbuild_realise::OpError;
 use tbuild_registry::RegistryClient;
+use tbuild_store_local::Modes;
 
 use crate::World;
 use crate::artifact::Artifact;
@@ -158,6 +159,8 @@ impl<'a> Pipeline<'a> {
             path,
             ignore,
             filter,
+            // A pipeline's folders are part of a repository: whoever clones it has another umask.
+            modes: Modes::Git,
             what: name.clone(),
         };
         graph
@@ -440,7 +443,7 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-fn input_name(from: &TreeRef) -> String {
+pub(crate) fn input_name(from: &TreeRef) -> String {
     match from {
         TreeRef::Node(node) => node.to_string(),
         TreeRef::Path(path) => path.clone(),

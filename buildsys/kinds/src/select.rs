@@ -309,6 +309,33 @@ pub(crate) fn missing(tree: &Tree, source: &str, what: &str) -> OpError {
             "there is {}",
             String::from_utf8_lossy(entry.path.as_bytes())
         )),
+        None if tree.entries().iter().all(Entry::is_directory) => error.hint(
+            "there is no file in it: is that the folder, and are its git submodules checked out \
+             (`git submodule update --init`)?",
+        ),
         None => error.hint("is it left out by .dockerignore, or by `exclude` in tbuild.toml?"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hints(entries: Vec<Entry>) -> Vec<String> {
+        let tree = Tree::new(entries).expect("a tree");
+        match missing(&tree, "/deps/app/go.mod", "the source") {
+            OpError::Failed { hints, .. } => hints,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn an_empty_folder_may_be_a_submodule() {
+        let deps = |name: &[u8], node| Entry::new(TreePath::clean(name), 0o755, node);
+        let found = hints(vec![deps(b"deps", Node::Directory)]);
+        assert!(found[0].contains("git submodule update"), "{found:?}");
+        let target = b"..".to_vec();
+        let found = hints(vec![deps(b"link", Node::Symlink { target })]);
+        assert!(found[0].contains(".dockerignore"), "{found:?}");
     }
 }

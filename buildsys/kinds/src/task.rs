@@ -13,6 +13,7 @@ use tbuild_realise::{Context, Effect, Op, OpError, Output, Prepared};
 
 use crate::deploy::{Desired, kube_failure, label};
 use crate::value::PushValue;
+use crate::world::unless_cancelled;
 use crate::{Built, ReleaseValue, TreeValue};
 
 /// A task. Its inputs: chart, helm, the images' pushes, then its declared inputs.
@@ -161,17 +162,8 @@ impl Op for Task {
         let on_log =
             |line: LogLine| cx.output(Stream::Stdout, format!("{}\n", line.text).as_bytes());
         let wait = cluster.wait_job(namespace, &started.name, self.timeout, on_log);
-        tokio::pin!(wait);
-        let mut tick = tokio::time::interval(Duration::from_millis(100));
-        let outcome = loop {
-            tokio::select! {
-                outcome = &mut wait => break outcome.map_err(fail)?,
-                _ = tick.tick() => if cx.cancel.is_cancelled() {
-                    // The Job goes on in the cluster; the next run adopts it.
-                    return Err(OpError::Cancelled);
-                },
-            }
-        };
+        // If that is cancelled, the Job goes on in the cluster; the next run adopts it.
+        let outcome = unless_cancelled(cx, Box::pin(wait)).await?.map_err(fail)?;
         match outcome {
             JobOutcome::Succeeded => {
                 cluster

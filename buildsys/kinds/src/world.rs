@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use tbuild_digest::DiffId;
 use tbuild_dockerfile::Platform;
@@ -10,7 +11,7 @@ use tbuild_exec::Executor;
 use tbuild_kube::Cluster;
 use tbuild_lock::Day;
 use tbuild_oci::LayerIndex;
-use tbuild_realise::OpError;
+use tbuild_realise::{Context, OpError};
 use tbuild_store::Store;
 use tbuild_store_local::LocalStore;
 use tbuild_tree::Rootfs;
@@ -260,6 +261,23 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| OpError::internal(&error))?
+}
+
+/// What `work` comes to, or, within a tenth of a second, that the user wants no more of it: it is dropped where it is.
+pub(crate) async fn unless_cancelled<T>(
+    cx: &Context,
+    work: impl Future<Output = T>,
+) -> Result<T, OpError> {
+    tokio::pin!(work);
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            _ = tick.tick() => if cx.cancel.is_cancelled() {
+                return Err(OpError::Cancelled);
+            },
+        }
+    }
 }
 
 /// Gives a thread of its own to work that drives a future there: borrowed progress callbacks make one that

@@ -60,21 +60,6 @@ pub async fn execute(
     Ok(u8::try_from(outcome.status).unwrap_or(1))
 }
 
-/// Runs a program and gives what it wrote: exit status, standard output, standard error.
-pub async fn output(
-    cluster: &Cluster,
-    exec: &Exec,
-    stdin: impl AsyncRead + Unpin + Send,
-) -> Result<(i32, Vec<u8>, Vec<u8>), CliError> {
-    let (_none, sizes) = mpsc::channel(1);
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let outcome = cluster
-        .exec(exec, stdin, &mut stdout, &mut stderr, sizes)
-        .await
-        .map_err(|error| failure(&error))?;
-    Ok((outcome.status, stdout, stderr))
-}
-
 /// Runs a `[command.X]` that names a component, with `more` arguments.
 pub async fn command(
     global: &Global,

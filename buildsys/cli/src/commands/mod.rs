@@ -113,7 +113,6 @@ fn unpacks(command: Option<&Command>) -> bool {
         command,
         Some(
             Command::Completions(_)
-                | Command::DevPush(_)
                 | Command::Exec(_)
                 | Command::Log(_)
                 | Command::Logs(_)

@@ -7,7 +7,7 @@ use super::refs;
 use crate::model::{Chart, Command, Component, Dev, Node, Release, Target, Task};
 use crate::names::Kind;
 use crate::reader::TableReader;
-use crate::value::Spanned;
+use crate::value::{Spanned, Value};
 
 /// Time that a release or a task may take unless it says otherwise.
 const TIMEOUT: Duration = Duration::from_mins(10);
@@ -139,7 +139,7 @@ pub(super) fn component(_: &str, table: &mut TableReader) -> Option<Component> {
     let release = table.required("release");
     let release = refs::named(table, Kind::Release, release);
     let selector = table.required("selector");
-    let dev = dev(table);
+    let dev = devs(table);
     Some(Component {
         place: table.place.clone(),
         release: release?,
@@ -148,43 +148,96 @@ pub(super) fn component(_: &str, table: &mut TableReader) -> Option<Component> {
     })
 }
 
-/// `dev = { source, paths, reload }`
-fn dev(table: &mut TableReader) -> Option<Dev> {
-    let entry = table.take("dev")?;
-    let name = format!("dev of {}", table.name);
-    let mut errors = Vec::new();
-    let mut own = TableReader::of(name, entry, &table.nodes, &mut errors);
-    let dev = own.as_mut().and_then(|own| {
-        let source = own.required("source");
-        let source = refs::named(own, Kind::Source, source);
-        let paths = own.string_map("paths");
-        if paths.is_empty() {
-            own.missing("paths");
-        }
-        for (path, to) in &paths {
-            refs::check_below(own, "paths", &Spanned::new(path.clone(), to.place.clone()));
-            if !to.value.starts_with('/') {
-                let message = format!("{} takes an absolute path, not {:?}", own.name, to.value);
-                own.error(to.place.error("InvalidValue", message));
+/// `[component.X.dev.NAME]`, all of them.
+fn devs(table: &mut TableReader) -> BTreeMap<String, Dev> {
+    let mut devs = BTreeMap::new();
+    let component = table.name.clone();
+    for (name, entry) in table.table("dev").unwrap_or_default() {
+        let mut errors = Vec::new();
+        super::check_name("dev", &name, &entry, &mut errors);
+        let what = format!("dev.{name} of {component}");
+        if let Value::Table(_) = &entry.node.value {
+            let own = TableReader::of(what, entry, &table.nodes, &mut errors);
+            if let Some(mut own) = own {
+                devs.extend(dev(&mut own).map(|dev| (name, dev)));
+                own.finish(&mut errors);
             }
+        } else {
+            let message = format!("{what} takes a table, not {}", entry.node.value.kind());
+            let error = entry.key.error("WrongType", message);
+            errors.push(error.with_hint(
+                "each push has a name: [component.X.dev.NAME] with from, paths and reload",
+            ));
         }
-        let reload = own
-            .has("reload")
-            .then(|| refs::run(own, "reload"))
-            .flatten();
-        Some(Dev {
-            source: source?,
-            paths,
-            reload,
-        })
-    });
-    if let Some(own) = own {
-        own.finish(&mut errors);
+        for error in errors {
+            table.error(error);
+        }
     }
-    for error in errors {
-        table.error(error);
+    devs
+}
+
+fn dev(table: &mut TableReader) -> Option<Dev> {
+    let from = refs::tree_input(table);
+    let paths = table.string_map("paths");
+    if paths.is_empty() {
+        table.missing("paths");
     }
-    dev
+    for (path, to) in &paths {
+        refs::check_below(
+            table,
+            "paths",
+            &Spanned::new(path.clone(), to.place.clone()),
+        );
+        let clean = to.value.starts_with('/')
+            && !to.value[1..]
+                .split('/')
+                .any(|part| matches!(part, "" | "." | ".."));
+        if !clean {
+            let message = format!(
+                "{} takes absolute paths without .., not {:?}",
+                table.name, to.value
+            );
+            table.error(to.place.error("InvalidValue", message));
+        }
+    }
+    let reload = if table.has("reload") {
+        refs::run(table, "reload")
+    } else {
+        table.take("reload");
+        None
+    };
+    let one = one_pod(table);
+    let undoes = table.strings("undoes");
+    let undoes = undoes
+        .into_iter()
+        .filter_map(|name| refs::named(table, Kind::Task, Some(name)))
+        .collect();
+    Some(Dev {
+        place: table.place.clone(),
+        from: from?,
+        paths,
+        reload,
+        one,
+        undoes,
+    })
+}
+
+/// Whether one pod gets files for all.
+fn one_pod(table: &mut TableReader) -> bool {
+    let Some(pods) = table.string("pods") else {
+        return false;
+    };
+    match pods.value.as_str() {
+        "one" => true,
+        "all" => false,
+        other => {
+            let message = format!("pods of {} are not {other:?}", table.name);
+            let hint =
+                "all: every pod has files of its own; one: they go to a volume that all have";
+            table.error(pods.place.error("InvalidValue", message).with_hint(hint));
+            false
+        }
+    }
 }
 
 pub(super) fn node(table: &mut TableReader) -> Option<Node> {

@@ -141,23 +141,13 @@ pub(super) fn trees(table: &mut TableReader, key: &'static str) -> BTreeMap<Stri
                     inner,
                     &table.nodes,
                 );
-                let from = inner
-                    .required("from")
-                    .and_then(|from| tree(&mut inner, from));
-                let (include, exclude) = (
-                    patterns(&mut inner, "include"),
-                    patterns(&mut inner, "exclude"),
-                );
+                let input = tree_input(&mut inner);
                 let mut errors = Vec::new();
                 inner.finish(&mut errors);
                 for error in errors {
                     table.error(error);
                 }
-                from.map(|from| TreeInput {
-                    from,
-                    include,
-                    exclude,
-                })
+                input
             }
             _ => {
                 table.wrong_type(
@@ -171,6 +161,17 @@ pub(super) fn trees(table: &mut TableReader, key: &'static str) -> BTreeMap<Stri
         trees.extend(input.map(|input| (name, input)));
     }
     trees
+}
+
+/// The keys from, include and exclude of a table.
+pub(super) fn tree_input(table: &mut TableReader) -> Option<TreeInput> {
+    let from = table.required("from").and_then(|from| tree(table, from));
+    let (include, exclude) = (patterns(table, "include"), patterns(table, "exclude"));
+    from.map(|from| TreeInput {
+        from,
+        include,
+        exclude,
+    })
 }
 
 /// An array of patterns of .dockerignore.

@@ -256,6 +256,72 @@ fn values_are_checked() {
 }
 
 #[test]
+fn pushes_into_pods_say_what_is_wrong() {
+    insta::assert_snapshot!(
+        plain("[release.r]\nchart = \"c\"\n[chart.c]\n[component.c]\nrelease = \"r\"\nselector = \"a\"\n[component.c.dev]\nsource = \"tator\"\n[component.c.dev.code]\nfrom = \"image:nope\"\npaths = { \"/set\" = \"static\" }\npods = \"some\"\n[component.c.dev.rest]\nfrom = \"src\"\nrelaod = \"x\"\n"),
+        @r#"
+        error[WrongType]: dev.source of [component.c] takes a table, not a string
+         --> tbuild.toml:8:1
+          |
+        8 | source = "tator"
+          | ^^^^^^
+          |
+          = help: each push has a name: [component.X.dev.NAME] with from, paths and reload
+
+        error[InvalidValue]: paths of dev.code of [component.c] takes relative paths without .., not "/set"
+          --> tbuild.toml:11:20
+           |
+        11 | paths = { "/set" = "static" }
+           |                    ^^^^^^^^
+
+        error[InvalidValue]: dev.code of [component.c] takes absolute paths without .., not "static"
+          --> tbuild.toml:11:20
+           |
+        11 | paths = { "/set" = "static" }
+           |                    ^^^^^^^^
+
+        error[InvalidValue]: pods of dev.code of [component.c] are not "some"
+          --> tbuild.toml:12:8
+           |
+        12 | pods = "some"
+           |        ^^^^^^
+           |
+           = help: all: every pod has files of its own; one: they go to a volume that all have
+
+        error[MissingKey]: dev.rest of [component.c] has no paths
+          --> tbuild.toml:13:18
+           |
+        13 | [component.c.dev.rest]
+           |                  ^^^^
+
+        error[UnknownKey]: unknown key relaod in dev.rest of [component.c]
+          --> tbuild.toml:15:1
+           |
+        15 | relaod = "x"
+           | ^^^^^^
+           |
+           = help: did you mean reload?
+        "#
+    );
+    insta::assert_snapshot!(
+        plain("[release.r]\nchart = \"c\"\n[chart.c]\n[component.c]\nrelease = \"r\"\nselector = \"a\"\n[component.c.dev.code]\nfrom = \"image:nope\"\npaths = { set = \"/set\" }\nundoes = [\"collect\"]\n"),
+        @r#"
+        error[UnknownReference]: there is no [image.nope]
+         --> tbuild.toml:8:8
+          |
+        8 | from = "image:nope"
+          |        ^^^^^^^^^^^^
+
+        error[UnknownReference]: there is no [task.collect]
+          --> tbuild.toml:10:11
+           |
+        10 | undoes = ["collect"]
+           |           ^^^^^^^^^
+        "#
+    );
+}
+
+#[test]
 fn undeclared_and_unset_variables_are_errors() {
     let text = "[project]\nname = \"p\"\nenv = [\"DOMAIN\", \"UNSET\"]\nregistry = \"a/${env:DOMIAN}/${env:UNSET}/${env:HOME}/${env:DOMAIN}\"\n[image.x]\ntarget = \"${env:X\"\n";
     let env = BTreeMap::from([
