@@ -1,7 +1,12 @@
-"""An image of many packages of apt and pip: with the host's network, recorded, and from the lock."""
+"""An image of many packages of apt and pip: with the host's network, recorded, and from the lock; and for the first time
+over a line of LINE Mbit/s, since mirrors are rarely as near as here."""
 import os
+import sys
+from pathlib import Path
 
 from . import measure, tools
+
+LINE = 50
 
 APT = "build-essential git imagemagick nodejs python3-venv redis-server"
 PIP = "django numpy pandas requests scipy sqlalchemy"
@@ -43,6 +48,24 @@ def network(bench, rounds, _):
             if round_:
                 samples[name].append(sample)
     measure.table("apt and pip, many packages: `tbuild` has the host's network", samples)
+    first_time(bench, folder, theirs, samples["from the lock"])
+
+
+def first_time(bench, folder, theirs, replayed):
+    """As on a new machine: nothing is in the cache, and the mirrors are at the end of the line. tbuild makes its base of
+    packages; a peer pulls it from this machine's registry."""
+    port = tools.free_port()
+    line = str(Path(__file__).with_name("line.py"))
+    pid = bench.daemon([sys.executable, line, str(port), str(LINE)], lambda: tools.answers("127.0.0.1", port))
+    proxy = f"http://127.0.0.1:{port}"
+    env = {"http_proxy": proxy, "https_proxy": proxy, "no_proxy": "127.0.0.1,localhost"}
+    ours, buildah = bench.tools["tbuild"], bench.tools.get("buildah")
+    ours.renew()
+    samples = {"recorded": [ours.build(folder, "network", "--network=record", env=env)], "from the lock": replayed}
+    if buildah:
+        samples["buildah"] = [buildah.build(theirs, "network", "--no-cache", *as_here(), env=env)]
+    bench.end(pid)
+    measure.table(f"the first time, over {LINE} Mbit/s, and again from the lock", samples, base="from the lock")
 
 
 def as_here():

@@ -125,14 +125,15 @@ class Tbuild(Tool):
     def __init__(self, bench):
         super().__init__(bench, "tbuild")
 
-    def _call(self, context, image, *flags):
+    def _call(self, context, image, *flags, env=None):
         # The folder of the run takes the lock of the base.
         return self.bench.run(
-            [self.bench.program, "--store", str(self.own / "store"), "-C", str(self.own), "build", "-t", self.bench.image(f"{image}-tbuild"), *flags, str(context)]
+            [self.bench.program, "--store", str(self.own / "store"), "-C", str(self.own), "build", "-t", self.bench.image(f"{image}-tbuild"), *flags, str(context)],
+            env=env,
         )
 
-    def build(self, context, image, *flags):
-        return self._call(context, image, *flags)
+    def build(self, context, image, *flags, env=None):
+        return self._call(context, image, *flags, env=env)
 
     def build_push(self, context, image):
         return self._call(context, image, "--push")
@@ -182,10 +183,11 @@ class Buildah(Tool):
     def here():
         return bool(shutil.which("buildah"))
 
-    def build(self, context, image, *flags):
+    def build(self, context, image, *flags, env=None):
         return self.bench.run(
             ["buildah", *self.flags, "bud", *self.more, *flags, "-q", "--layers", "--network=host", "--isolation=chroot", "--tls-verify=false",
-             "-t", self.bench.image(f"{image}-{self.name}"), str(context)]
+             "-t", self.bench.image(f"{image}-{self.name}"), str(context)],
+            env=env,
         )
 
     def push(self, image):
