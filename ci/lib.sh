@@ -2,7 +2,8 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
+# How long the script has been at it stands in front: minutes and seconds.
+say() { printf '\033[1m== [%d:%02d] %s\033[0m\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*" >&2; }
 
 # install_packages LIST...: the Debian packages named in the lists that are not there yet.
 install_packages() {

@@ -47,6 +47,16 @@ for task in migrate collect-static backup restore; do
     output=$(conform <"$work/task.yaml") || fail "kubeconform: task $task: $output"
     holds "kubeconform: task $task" "$output" 'Valid: 1, Invalid: 0, Errors: 0'
 done
+# The example, as it is and once its first block is filled in.
+example=(--values "$chart/values-single-node.yaml")
+exits 'values-single-node.yaml is to be filled in' 1 render "${example[@]}"
+holds 'which is said' "$output" "at '/domain'"
+example+=(--set domain=192.0.2.7,loadBalancerIp=192.0.2.7,objectStore.secretKey=example-example-example,postgresPassword=example)
+example+=(--set djangoSecretKey=example-example-example-example-example-example-example)
+render "${example[@]}" >"$work/example.yaml" || fail 'values-single-node.yaml does not render'
+output=$(conform <"$work/example.yaml") || fail "kubeconform: values-single-node.yaml: $output"
+holds 'kubeconform: values-single-node.yaml' "$output" 'Invalid: 0, Errors: 0'
+holds 'and the site answers at its address' "$(grep -A1 externalIPs "$work/example.yaml")" 192.0.2.7
 sed 's/maxSurge:/maxSurgery:/' "$work/demo.yaml" >"$work/wrong.yaml"
 if output=$(conform <"$work/wrong.yaml"); then fail 'kubeconform takes a field that there is not'; fi
 holds 'kubeconform names a wrong field' "$output" maxSurgery

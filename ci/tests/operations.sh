@@ -12,6 +12,7 @@ out=$root/ci/out; mkdir -p "$out"
 site=http://10.210.0.11:30080
 source=$work/source
 profiles=(--profile demo)
+watcher= follower=
 # Two, so that one can go; and none of what is looked at elsewhere.
 two=()
 for component in gunicorn nginx ui; do two+=(--set "release.tator.set.$component.replicas=2"); done
@@ -24,6 +25,7 @@ cluster() { all cluster "$@"; }
 finish() {
     code=$?
     touch "$work/stop"
+    for child in $follower $watcher; do kill "$child" 2>/dev/null || true; done
     [ $code = 0 ] || t status "${profiles[@]}" >&2 || true
     t node down >/dev/null 2>&1 || true
     rm -rf "$work"
@@ -101,6 +103,26 @@ holds 'why names the image of a pod' "$(all why "pod/$pod" 2>&1)" 'image:tator_o
 DJANGO_SUPERUSER_PASSWORD=correct-horse-$stamp exits 'a superuser is made' 0 \
     t superuser "${profiles[@]}" --username admin --email admin@example.com
 same 'who is one' 't|admin@example.com' "$(sql "select is_superuser, email from auth_user where username = 'admin'")"
+printf '%s\t%s\n' 'username: ' second 'email: ' second@example.com \
+    'DJANGO_SUPERUSER_PASSWORD: ' "correct-horse-$stamp" 'DJANGO_SUPERUSER_PASSWORD (again): ' "correct-horse-$stamp" >"$work/answers"
+exits 'asked on a terminal, another is made' 0 \
+    python3 "$here/asked.py" "$tbuild" -C "$root" superuser "${profiles[@]}" <"$work/answers"
+[ "${output/correct-horse/}" = "$output" ] || fail 'the password is shown'
+same 'who is one, too' second@example.com "$(sql "select email from auth_user where username = 'second'")"
+# Followed until they are ended.
+"$tbuild" -C "$root" --progress plain logs --follow nginx "${profiles[@]}" --tail 1 >"$work/followed" 2>&1 & follower=$!
+"$tbuild" -C "$root" --progress plain status --watch "${profiles[@]}" >"$work/watched" 2>&1 & watcher=$!
+for _ in $(seq 100); do
+    get "/healthz?seen=$stamp" >/dev/null || true
+    grep -q "nginx-.*seen=$stamp" "$work/followed" && grep -q 'task migrate' "$work/watched" && break
+    sleep 0.1
+done
+scale 3
+for _ in $(seq 300); do grep -qE 'nginx .* 3/3 ready' "$work/watched" && break; sleep 0.1; done
+scale 2
+kill $follower $watcher; wait $follower $watcher 2>/dev/null || true
+holds 'logs are followed' "$(cat "$work/followed")" "seen=$stamp"
+holds 'status is watched: a pod that comes is seen' "$(grep -oE 'nginx .*' "$work/watched")" ' 3/3 ready'
 
 # --- under their old names -----------------------------------------------------------------------------------
 exits 'postgis-logs' 0 t postgis-logs "${profiles[@]}"
@@ -203,16 +225,66 @@ holds 'which is said' "$output" dev.enabled
 profiles+=(--profile dev)
 exits 'with it, the site is deployed' 0 cluster
 views=$source/api/main/views.py
+sheet=$(find "$source/ui/src/css" -name '*.scss' | sort | tail -1)
+answer() { sed -i "s|^    return HttpResponse(.*, content_type=\"text/plain\")|    return HttpResponse($1, content_type=\"text/plain\")|" "$views"; }
+style_now() { get "$(get /dives/ | grep -oE '/static/[0-9a-f]{64}/[^"]+\.css' | head -1)"; }
+answers() { [ "$(get /healthz)" = "$1" ]; }
+styled() { case $(style_now) in *"$1"*) ;; *) return 1 ;; esac; }
+# soon COMMAND...: it holds within seconds; how long that took since `began`
+soon() {
+    for _ in $(seq 400); do "$@" 2>/dev/null && break; sleep 0.02; done
+    printf 'served after %s ms\n' "$((($(date +%s%N) - began) / 1000000))"
+    "$@" || fail "not served: $*"
+}
+exits 'what the image has not is pushed, and published' 0 all dev-push
+pods=$(t exec gunicorn "${profiles[@]}" --all -- hostname | sort; t exec nginx "${profiles[@]}" --all -- hostname | sort)
+style=$(get /dives/ | grep -oE '/static/[0-9a-f]{64}/[^"]+\.css' | head -1)
+begin
 for word in one two; do
-    sed -i "s|^    return HttpResponse(\"[^\"]*\", content_type=\"text/plain\")|    return HttpResponse(\"$word-$stamp\\\\n\", content_type=\"text/plain\")|" "$views"
+    answer "\"$word-$stamp\\\\n\""
     began=$(date +%s%N)
     exits "an edit is pushed ($word)" 0 all dev-push
-    for _ in $(seq 200); do seen=$(get /healthz || true); [ "$seen" = "$word-$stamp" ] && break; sleep 0.02; done
-    took=$((($(date +%s%N) - began) / 1000000))
-    same 'and served' "$word-$stamp" "$seen"
-    printf 'dev-push: served after %s ms\n' "$took"
+    soon answers "$word-$stamp"
+    ok 'and served'
+    printf '\n.%s-%s { color: red; }\n' "$word" "$stamp" >>"$sheet"
+    began=$(date +%s%N)
+    exits "a style sheet is compiled and published ($word)" 0 all dev-push
+    soon styled "$word-$stamp"
+    ok 'and served'
+    holds 'only what has changed is sent' "$output" 'static: 1 file written'
 done
+echo no_such_name >>"$views"
+exits 'code that cannot be loaded is refused' 1 all dev-push gunicorn.code
+holds 'with what is wrong' "$output" 'no_such_name'
+answers "two-$stamp" || fail 'the code before it is not served any more'
+sed -i '$d' "$views"
+exits 'put right, it is taken' 0 all dev-push
+unfailed 'while files are pushed'
+same 'no pod was restarted' "$pods" "$(t exec gunicorn "${profiles[@]}" --all -- hostname | sort; t exec nginx "${profiles[@]}" --all -- hostname | sort)"
 holds 'pushed again, nothing has changed' "$(all dev-push)" 'nothing has changed'
+sed -i "/-$stamp {/d" "$sheet"
+exits 'a deployment once the style sheet is as it was deployed last' 0 cluster
+styled "-$stamp" && fail 'what was pushed is still served'
+ok 'takes back what was pushed'
+
+begin
+"$tbuild" -C "$root" --progress plain dev-push --watch "${profiles[@]}" "${two[@]}" --source "tator=$source" >"$work/watch" 2>&1 &
+watcher=$!
+for _ in $(seq 300); do [ "$(grep -c 'nothing has changed\| written' "$work/watch")" -ge 3 ] && break; sleep 0.1; done
+printf '\n.watched-%s { color: red; }\n' "$stamp" >>"$sheet"
+began=$(date +%s%N); soon styled "watched-$stamp"
+ok 'watched: a style sheet that is saved is served'
+answer 'syntax error'
+for _ in $(seq 300); do grep -q 'SyntaxError\|invalid syntax' "$work/watch" && break; sleep 0.1; done
+holds 'watched: what is wrong is said' "$(cat "$work/watch")" 'invalid syntax'
+answer "\"watched-$stamp\\\\n\""
+began=$(date +%s%N); soon answers "watched-$stamp"
+ok 'watched: and what is put right is served'
+kill -INT "$watcher"
+ended=0; wait "$watcher" || ended=$?
+same 'watched: it ends well' 0 "$ended"
+watcher=
+unfailed 'while files are watched'
 
 # --- gone ----------------------------------------------------------------------------------------------------
 output=$(all clean --yes 2>&1)
