@@ -5,9 +5,10 @@
 umask 022
 name=$1 keep=$2/.tbuild-dev count=$3
 shift 3
-{ mkdir -p "$keep" && [ -w "$keep" ]; } 2>/dev/null || { keep=$1/.tbuild-dev; mkdir -p "$keep" || exit 1; }
+# Nothing is written before there is something to put.
+writable() { if [ -e "$1" ]; then [ -d "$1" ] && [ -w "$1" ]; else writable "$(dirname "$1")"; fi; }
+writable "$keep" || keep=$1/.tbuild-dev
 new=$keep/$name.new list=$keep/$name.list due=$keep/$name.due out=$keep/$name.out
-rm -rf "$new"
 [ ! -e "$due" ] || echo due
 [ ! -e "$list" ] || sed 's/^/pushed /' "$list"
 while [ "$count" -gt 0 ]; do
@@ -20,7 +21,7 @@ done
 echo end
 
 place() (
-  : >"$due" && mkdir -p "$new/files" && head -c "$1" | tar -C "$new" -xomf - && cd "$new/files" || exit 1
+  rm -rf "$new" && : >"$due" && mkdir -p "$new/files" && head -c "$1" | tar -C "$new" -xomf - && cd "$new/files" || exit 1
   xargs -0 rm -f -- <"$new/gone" || exit 1
   # A folder that is not there yet is moved whole.
   find . -type d -exec sh -c '[ ! -d "/$1" ] || exit 1; rm -f "/$1"; mv "$1" "/$1"' sh '{}' ';' -prune
@@ -34,6 +35,7 @@ place() (
 
 while read -r word size; do
   [ "$word" = put ] || exit 0
+  mkdir -p "$keep" || exit 1
   { place "$size" && { [ $# = 0 ] || "$@" </dev/null; }; } >"$out" 2>&1
   status=$?
   while IFS= read -r line || [ -n "$line" ]; do printf 'said %s\n' "$line"; done <"$out"

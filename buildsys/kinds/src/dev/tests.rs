@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::sync::Mutex;
 
 use super::agent::{Agent, Job};
@@ -80,6 +79,15 @@ impl Place {
 }
 
 #[tokio::test]
+async fn who_only_looks_writes_nothing() {
+    let place = Place::new();
+    // It has answered when it is there.
+    drop(place.agent("true").await);
+    let names = |path| fs::read_dir(place.at(path)).unwrap().count();
+    assert_eq!((names(""), names("app")), (1, 2));
+}
+
+#[tokio::test]
 async fn files_are_put_in_place_and_those_of_earlier_pushes_go() {
     let place = Place::new();
     let agent = place.agent("echo loaded; cat").await;
@@ -139,13 +147,17 @@ async fn what_a_reload_says_is_told_when_it_fails_and_it_is_made_up_for() {
 
 #[tokio::test]
 async fn a_program_that_ends_too_early_is_told_of() {
-    let place = Place::new();
-    fs::create_dir(place.at("none")).unwrap();
     let job = Job {
         name: "code".to_owned(),
         roots: vec!["/proc/none/such".to_owned()],
         reload: Vec::new(),
     };
-    assert!(Agent::here(&job).await.is_err());
-    assert!(Path::new(&place.at("none")).exists());
+    let agent = Agent::here(&job).await.unwrap();
+    assert!(agent.there.todo(BTreeMap::new().iter()).is_nothing());
+    assert!(
+        agent
+            .put(b"nothing can be put there", |_| {})
+            .await
+            .is_err()
+    );
 }
