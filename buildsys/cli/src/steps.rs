@@ -23,6 +23,9 @@ pub struct StepArguments {
     /// The network of RUN: default, host, none or record
     #[arg(long, value_name = "MODE")]
     network: Option<String>,
+    /// Run steps although they were run before
+    #[arg(long)]
+    no_cache: bool,
     /// Record again what steps ask of the network and is locked
     #[arg(long)]
     relock: bool,
@@ -69,6 +72,7 @@ impl StepArguments {
             } else {
                 Relock::Nothing
             },
+            no_cache: self.no_cache,
             ..StepSettings::default()
         };
         for text in &self.secret {

@@ -459,18 +459,19 @@ fn the_table() {
 #[test]
 fn no_cache_runs_everything_to_the_same_image() {
     let bench = Bench::new();
-    let build = |flags: &[&str]| {
-        let mut command = bench.command(&["build", "."]);
-        let output = command.args(flags).output().unwrap();
-        assert!(output.status.success());
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let first = build(&[]);
-    let id = first.lines().last().unwrap();
-    let again = build(&["--no-cache"]);
-    assert_eq!(again.matches("    ran  step:").count(), 6, "{again}");
-    assert!(again.contains(id), "{again}");
-    assert!(!build(&[]).contains(" ran "));
+    for wanted in [["build", "."], ["image", "app"]] {
+        let build = |flags: &[&str]| {
+            let output = bench.command(&wanted).args(flags).output().unwrap();
+            assert!(output.status.success());
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let first = build(&[]);
+        let id = first.lines().last().unwrap();
+        let again = build(&["--no-cache"]);
+        assert_eq!(again.matches("    ran  step:").count(), 6, "{again}");
+        assert!(again.contains(id), "{again}");
+        assert!(!build(&[]).contains(" ran "));
+    }
 }
 
 #[test]

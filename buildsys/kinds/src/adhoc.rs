@@ -36,8 +36,6 @@ pub struct Build {
     pub labels: Vec<(String, String)>,
     /// `--platform`; this machine's if none.
     pub platforms: Vec<Platform>,
-    /// `--no-cache`.
-    pub no_cache: bool,
 }
 
 /// Adds the build's nodes; its image, or the list of its images, is called `image:build`.
@@ -97,7 +95,6 @@ fn recipe(names: &BuildNames<'_, '_>) -> Recipe {
         platform: platform.unwrap_or_else(|| names.fallback.platform()),
         labels: build.labels.clone(),
         network: StepNetwork::Host,
-        no_cache: build.no_cache,
         allow_insecure: names.world.steps.insecure,
     }
 }

@@ -158,7 +158,6 @@ impl<'a> Pipeline<'a> {
                 .network
                 .or(self.config.project.network)
                 .map_or(StepNetwork::Host, step_network),
-            no_cache: false,
             allow_insecure: self.world.steps.insecure,
         };
         let (world, show) = (self.world, Arc::clone(&self.show));

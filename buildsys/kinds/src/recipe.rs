@@ -56,7 +56,6 @@ pub(crate) struct Recipe {
     pub labels: Vec<(String, String)>,
     /// The network of a RUN that asks for none, where the build itself says nothing of it.
     pub network: StepNetwork,
-    pub no_cache: bool,
     /// Whether RUN --security=insecure is allowed.
     pub allow_insecure: bool,
 }
@@ -425,7 +424,6 @@ impl Recipe {
                 from,
                 file: self.file.clone(),
                 mounted,
-                no_cache: self.no_cache,
                 shown: Arc::clone(&shown),
             };
             let name = format!("step:{place}/{}", number + 1);

@@ -29,6 +29,8 @@ pub struct StepSettings {
     pub limits: Limits,
     /// How long a step may run.
     pub timeout: Option<Duration>,
+    /// Whether steps run although they were run before.
+    pub no_cache: bool,
     /// Whether RUN --security=insecure is allowed.
     pub insecure: bool,
 }

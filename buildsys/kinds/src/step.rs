@@ -48,8 +48,6 @@ pub(crate) struct Step {
     pub recorded: Recorded,
     /// The network of a RUN that asks for none.
     pub network: StepNetwork,
-    /// Run although it was run before.
-    pub no_cache: bool,
     /// Shows a finding about the instruction with its place in the Dockerfile.
     pub shown: Arc<dyn Fn(&Diagnostic) -> OpError + Send + Sync>,
 }
@@ -163,7 +161,7 @@ impl Step {
             Prepared::Action(Work {
                 manifest,
                 impure,
-                force: self.no_cache || is_open,
+                force: self.world.steps.no_cache || is_open,
                 state: Box::new(state),
             })
         };

@@ -142,9 +142,6 @@ pub struct Arguments {
     /// Check the Dockerfile, and build nothing
     #[arg(long)]
     check: bool,
-    /// Run steps although they were run before
-    #[arg(long)]
-    no_cache: bool,
     /// Write the image's ID to a file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
@@ -221,7 +218,6 @@ impl Arguments {
                 .map(|text| pair("--label", text))
                 .collect::<Result<_, _>>()?,
             platforms,
-            no_cache: self.no_cache,
         })
     }
 }
