@@ -6,6 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd); root=$(cd "$here/../.." && pwd)
 . "$here/assert.sh"
 tbuild=${TBUILD:?the program to test}
 site=http://10.210.0.11:30080
+registry=http://localhost:5000/v2
 
 if [ "${1:-}" = inside ]; then
     work=$2 source=$3
@@ -30,6 +31,19 @@ if [ "${1:-}" = inside ]; then
     [ -n "$(curl -fsS --noproxy '*' --max-time 20 "$site$style")" ] || fail 'its style sheet is empty'
     ok 'its style sheet, too'
     output=$(t cluster 2>&1); same 'run again, nothing runs' 0 "$(ran "$output")"
+    # What is made again from what is not here must not be thrown away here: only the site is asked for.
+    exits 'garbage is collected' 0 t gc --keep-for 0
+    for repository in $(curl -fsS --noproxy '*' "$registry/_catalog" | jq -r '.repositories[]'); do
+        for tag in $(curl -fsS --noproxy '*' "$registry/$repository/tags/list" | jq -r '.tags[]'); do
+            manifest=$(curl -fsS --noproxy '*' -H 'Accept: application/vnd.oci.image.manifest.v1+json' "$registry/$repository/manifests/$tag")
+            for blob in $(printf '%s' "$manifest" | jq -r '.config.digest, .layers[].digest'); do
+                curl -fsS --noproxy '*' -o /dev/null -I "$registry/$repository/blobs/$blob" || fail "$repository:$tag: $blob is gone"
+                pulled=$((${pulled:-0} + 1))
+            done
+        done
+    done
+    [ "${pulled:-0}" -gt 20 ] || fail "the registry has only ${pulled:-0} blobs"
+    ok 'and what is deployed can be pulled'
     exits 'the node goes' 0 t node down
     exit
 fi

@@ -181,7 +181,9 @@ pub enum Command {
     Bundle(commands::bundle::Arguments),
     /// A registry that answers from the store
     Registry(commands::registry::Arguments),
-    /// The store: how large it is, whether it is right
+    /// Make room in the store: what is deployed, tagged or was used lately stays
+    Gc(commands::gc::Arguments),
+    /// The store: how large it is
     Store(commands::store::Arguments),
     /// Run a tool of tbuild.toml
     Tool(commands::tool::Arguments),

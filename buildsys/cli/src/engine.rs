@@ -15,7 +15,7 @@ use tbuild_realise::{Options, Outcome, realise};
 use tbuild_registry::{Credentials, Proxies, RegistryOptions};
 use tbuild_sandbox::Sandbox;
 use tbuild_store::{Store, StoreError};
-use tbuild_store_local::LocalStore;
+use tbuild_store_local::{Hold, LocalStore};
 
 use crate::args::{Global, Progress, Runner};
 use crate::doctor::find_program;
@@ -250,6 +250,36 @@ pub fn as_user(global: &Global) -> Vec<String> {
     }
 }
 
+/// Ctrl-C and SIGTERM cancel; what runs ends within moments, and nothing half-made is left.
+pub fn listen(cancel: &Cancel) {
+    use tokio::signal::unix::{SignalKind, signal};
+    for kind in [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ] {
+        let cancel = cancel.clone();
+        if let Ok(mut stream) = signal(kind) {
+            #[expect(
+                clippy::let_underscore_future,
+                clippy::exit,
+                reason = "it lives as long as the program, and may end it"
+            )]
+            let _ = tokio::spawn(async move {
+                let mut count = 0;
+                while stream.recv().await.is_some() {
+                    cancel.cancel();
+                    count += 1;
+                    if count > 2 {
+                        // Asked three times: leave at once. Sandboxes die with us.
+                        std::process::exit(130);
+                    }
+                }
+            });
+        }
+    }
+}
+
 /// A command's surroundings.
 pub struct Engine {
     /// The options.
@@ -262,6 +292,8 @@ pub struct Engine {
     pub report: Report,
     /// Set by Ctrl-C.
     pub cancel: Cancel,
+    /// Keeps what it makes from being collected.
+    hold: Option<Hold>,
 }
 
 impl Engine {
@@ -277,6 +309,7 @@ impl Engine {
         steps: StepSettings,
     ) -> Result<Self, CliError> {
         let store = Arc::new(open_store(global)?);
+        let hold = Some(store.hold()?);
         let executor = executor(global)?;
         let mut world = World::new(store, executor, machine(global)?, project.folder.clone());
         world.offline = global.offline;
@@ -293,52 +326,30 @@ impl Engine {
             world: Arc::new(world),
             report: Report::new(global),
             cancel: Cancel::new(),
+            hold,
         };
         if global.in_memory && global.progress != Progress::Quiet {
             eprint(&format!("warning: {ON_A_VOLUME}\n"));
         }
-        engine.listen();
+        listen(&engine.cancel);
         Ok(engine)
     }
 
     /// The same with a view of its own, for what begins anew.
-    pub fn again(&self) -> Self {
-        Self {
+    pub fn again(&self) -> Result<Self, CliError> {
+        Ok(Self {
             global: self.global.clone(),
             project: self.project.clone(),
             world: Arc::clone(&self.world),
             report: Report::new(&self.global),
             cancel: self.cancel.clone(),
-        }
+            hold: Some(self.world.store.hold()?),
+        })
     }
 
-    /// Ctrl-C and SIGTERM cancel; what runs ends within moments, and nothing half-made is left.
-    fn listen(&self) {
-        use tokio::signal::unix::{SignalKind, signal};
-        for kind in [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ] {
-            let cancel = self.cancel.clone();
-            if let Ok(mut stream) = signal(kind) {
-                #[expect(
-                    clippy::let_underscore_future,
-                    reason = "it lives as long as the program"
-                )]
-                let _ = tokio::spawn(async move {
-                    let mut count = 0;
-                    while stream.recv().await.is_some() {
-                        cancel.cancel();
-                        count += 1;
-                        if count > 2 {
-                            // Asked three times: leave at once. Sandboxes die with us.
-                            std::process::exit(130);
-                        }
-                    }
-                });
-            }
-        }
+    /// Lets garbage be collected while this waits for what may never come.
+    pub fn rest(&mut self) {
+        self.hold = None;
     }
 
     /// Says something to the user, unless they want events or silence.

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW, flock, futimens};
 use tbuild_dockerfile::{MountOwner, Sharing};
 use tbuild_exec::Cancel;
 use tbuild_realise::OpError;
@@ -62,6 +62,16 @@ pub(crate) fn take(
         };
         match flock(&lock, operation) {
             Ok(()) => {
+                // When it was used last: for whoever makes room.
+                let now = Timespec {
+                    tv_sec: 0,
+                    tv_nsec: UTIME_NOW,
+                };
+                let times = Timestamps {
+                    last_access: now,
+                    last_modification: now,
+                };
+                futimens(&lock, &times).map_err(|error| failed("use", &own, &error.into()))?;
                 let files = own.join("files");
                 if !files.exists() {
                     make(&own, &files, &fill)?;

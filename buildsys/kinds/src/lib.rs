@@ -8,6 +8,7 @@ mod artifact;
 mod base;
 mod cache_mount;
 mod chart;
+mod collect;
 mod content;
 mod copy;
 mod cwd;
@@ -69,6 +70,7 @@ pub mod operand;
 pub mod pipeline;
 pub mod platforms;
 
+pub use collect::{CACHES, HINTS, MEMORIES, ROOTS};
 pub use deploy::helm_program;
 pub use dev::{DevPods, DevPushed};
 pub use index::Built;

@@ -11,7 +11,7 @@ use crate::copy::Copy;
 const LAST: &str = "copy-last";
 
 /// The store's space for the layer to unpack a layer over, by diff ID.
-const BASE: &str = "snapshot-base";
+pub(crate) const BASE: &str = "snapshot-base";
 
 /// Names a COPY, whatever its files hold.
 pub(crate) fn name(world: &World, copy: &Copy) -> String {

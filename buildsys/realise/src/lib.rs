@@ -16,7 +16,7 @@ mod twins;
 pub use event::{Event, EventSink, Status, Summary};
 pub use log::failed_log;
 pub use op::{Context, Effect, Op, OpError, Output, Prepared, Work, chain as message};
-pub use record::{Last, Record, last, read_record};
+pub use record::{LAST, Last, Record, last, read_record};
 pub use run::{Failure, Options, Outcome, realise};
 pub use state::{NodeState, Tracker, Transition};
 

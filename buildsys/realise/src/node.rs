@@ -11,8 +11,11 @@ use tbuild_graph::{Graph, KeyManifest, NodeId};
 use tbuild_store::Store;
 
 use crate::log::{Log, remember_failure};
-use crate::record::{Record, now, read_record, remember};
+use crate::record::{Record, last, now, read_record, remember};
 use crate::{Context, EventSink, Op, OpError, Output, Prepared, Status};
+
+/// Why an action runs of which nothing has changed.
+const LOST: &str = "nothing has changed, but its result is no longer in the store (tbuild gc)";
 
 /// What a task reports back to the loop.
 pub(crate) enum Report {
@@ -106,12 +109,15 @@ impl Shared {
                     }
                     return Ok(known(output, Some(work.manifest), Status::Cached));
                 }
+                // Nobody would find out later: what it was known by before is what it will be known by again.
+                let is_lost = !work.force
+                    && last(self.store.as_ref(), &vertex.name)?.is_some_and(|last| last.key == key);
                 Ok(Report::ToRun(ToRun {
                     manifest: work.manifest,
                     key: Some(key),
                     force: work.force,
                     impure: work.impure,
-                    reason: None,
+                    reason: is_lost.then(|| LOST.to_owned()),
                     state: work.state,
                 }))
             }

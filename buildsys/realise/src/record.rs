@@ -38,7 +38,7 @@ pub struct Last {
 }
 
 /// The store's space for [`Last`], by node name.
-const LAST: &str = "last";
+pub const LAST: &str = "last";
 
 /// Reads the record under `key`; a record of another tbuild that cannot be read counts as none.
 pub fn read_record(store: &dyn Store, key: &ActionKey) -> Result<Option<Record>, StoreError> {

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
 use tbuild_store::StoreError;
 
 /// An error of `verb` on `path`.
@@ -39,6 +40,27 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
     file.read_to_end(&mut bytes)
         .map_err(|source| fail("read", path, source))?;
+    Ok(Some(bytes))
+}
+
+/// [`read`], and leaves a trace of it: the file's time says when it was used.
+pub fn read_used(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(mut file) = open(path)? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)
+        .map_err(|source| fail("read", path, source))?;
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    };
+    let times = Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    // A store that cannot be written to is not collected either.
+    let _ = rustix::fs::futimens(&file, &times);
     Ok(Some(bytes))
 }
 

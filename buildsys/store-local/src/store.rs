@@ -92,7 +92,8 @@ impl LocalStore {
         self.layout.snapshots().join(diff_id.hex())
     }
 
-    fn recover_once(&self) -> Result<(), StoreError> {
+    /// Looks after snapshots once since the machine started.
+    pub(crate) fn recover_once(&self) -> Result<(), StoreError> {
         if !self.recovered.load(Ordering::Acquire) {
             self.recover()?;
             self.recovered.store(true, Ordering::Release);
@@ -192,7 +193,7 @@ impl Store for LocalStore {
     }
 
     fn action(&self, key: &ActionKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(bytes) = io::read(&self.action_path(key))? else {
+        let Some(bytes) = io::read_used(&self.action_path(key))? else {
             return Ok(None);
         };
         Ok(record::decode(&bytes)

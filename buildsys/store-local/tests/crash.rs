@@ -11,11 +11,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tbuild_digest::{ActionKey, BlobDigest, DiffId, Sha256};
 use tbuild_store::Store as _;
-use tbuild_store_local::{LocalStore, Modes, Verdict, scan};
+use tbuild_store_local::{LocalStore, Modes, Policy, Verdict, scan};
 
 /// Names the folder that the writer works in.
 const FOLDER: &str = "TBUILD_TEST_CRASH_FOLDER";
@@ -81,20 +81,20 @@ fn writer() {
         let key = ActionKey::of(&number.to_le_bytes());
         store.put_action(&key, &bytes_of(number, 3000)).unwrap();
         // Collecting garbage and adding to the store exclude each other.
-        let _held = store.lock("collection").unwrap();
+        let held = store.hold().unwrap();
         let digest = store.put_blob(&layer(number)).unwrap();
         store.ensure_snapshot(&DiffId(digest.0)).unwrap();
-        // Removed over and over too, as a garbage collector does.
+        drop(held);
         if number % 5 == 4 {
-            let all = fs::read_dir(store.path().join("blobs/sha256")).unwrap();
-            let blobs = all.filter_map(|entry| {
-                let name = entry.ok()?.file_name();
-                Sha256::from_hex(name.to_str()?).ok().map(BlobDigest)
-            });
-            let blobs = blobs.collect();
-            store
-                .remove_unreferenced(&blobs, &[key].into(), &[].into())
-                .unwrap();
+            let policy = Policy {
+                used_since: SystemTime::now() - Duration::from_millis(20),
+                most: None,
+                roots: &[],
+                memories: &["test"],
+                hints: &[],
+                caches: &[],
+            };
+            store.collect(&policy, false, &mut || true).unwrap();
         }
     }
 }

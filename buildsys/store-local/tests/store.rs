@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use tbuild_digest::{ActionKey, BlobDigest, DiffId};
+use tbuild_digest::{ActionKey, DiffId};
 use tbuild_store::{Store as _, StoreError};
 use tbuild_store_local::{Durability, LocalStore, remove_tree};
 
@@ -199,37 +199,6 @@ fn trees_of_any_kind_are_removed() {
         "kept"
     );
     remove_tree(&root).unwrap();
-}
-
-#[test]
-fn a_collection_keeps_what_is_named() {
-    let (_folder, store) = fresh();
-    let kept = store.put_blob(b"kept").unwrap();
-    let dropped = store.put_blob(b"dropped").unwrap();
-    let (live, old) = (ActionKey::of(b"live"), ActionKey::of(b"old"));
-    store.put_action(&live, b"").unwrap();
-    store.put_action(&old, b"").unwrap();
-    let layers = [DiffId::of(b"1"), DiffId::of(b"2")];
-    for layer in &layers {
-        let staging = store.stage().unwrap();
-        fs::write(staging.upper().join("f"), "x").unwrap();
-        store.commit_snapshot(staging, layer).unwrap();
-    }
-    let before = store.du().unwrap();
-    let removed = store
-        .remove_unreferenced(&[kept].into(), &[live].into(), &[layers[0]].into())
-        .unwrap();
-    assert_eq!(
-        (removed.blobs, removed.actions, removed.snapshots),
-        (1, 1, 1)
-    );
-    assert!(store.du().unwrap().total() < before.total());
-    assert!(store.blob_size(&kept).unwrap().is_some());
-    assert!(store.blob_size(&dropped).unwrap().is_none());
-    assert!(store.action(&live).unwrap().is_some() && store.action(&old).unwrap().is_none());
-    assert!(store.snapshot(&layers[0]).unwrap().is_some());
-    assert!(store.snapshot(&layers[1]).unwrap().is_none());
-    assert_eq!(BlobDigest::of(b"kept"), kept);
 }
 
 #[test]

@@ -250,6 +250,7 @@ fn load(global: &Global, path: &Path, digest: Option<&str>) -> Result<u8, CliErr
         None => Box::new(open(path)?),
     };
     let store = open_store(global)?;
+    let _hold = store.hold()?;
     let mut progress = meter(global, "read");
     let input = BufReader::with_capacity(1 << 20, input);
     let spaces = [&ELSEWHERE[..], &[LEFT_OUT]].concat();

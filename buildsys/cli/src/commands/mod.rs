@@ -13,6 +13,7 @@ pub mod dev_push;
 pub mod diff;
 pub mod doctor;
 pub mod exec;
+pub mod gc;
 pub mod graph;
 pub mod image;
 pub mod inside;
@@ -144,6 +145,7 @@ async fn dispatch(cli: Cli) -> Result<u8, CliError> {
         Some(Command::Outdated(arguments)) => outdated::run(global, arguments).await,
         Some(Command::Registry(arguments)) => registry::run(global, arguments).await,
         Some(Command::Verify(arguments)) => verify::run(global, arguments).await,
+        Some(Command::Gc(arguments)) => gc::run(global, arguments).await,
         Some(Command::Store(arguments)) => store::run(global, arguments),
         Some(Command::Tool(arguments)) => tool::run(global, arguments).await,
         Some(Command::Status(arguments)) => Box::pin(status::run(global, arguments)).await,

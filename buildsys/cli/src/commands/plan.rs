@@ -65,7 +65,6 @@ pub fn reasons(engine: &Engine, graph: &Nodes, outcome: &Outcome, node: NodeId) 
             let layers = super::why::layers_below(graph, outcome, node);
             super::why::describe(store, &record.manifest, now, &layers)
         }
-        None if known.key == now.key() => vec!["its output is no longer in the store".to_owned()],
         None => vec!["the record of its last realisation is no longer in the store".to_owned()],
     }
 }

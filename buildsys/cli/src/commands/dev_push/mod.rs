@@ -99,7 +99,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
             line(done);
         }
     }));
-    let engine = Engine::new(&global, project)?;
+    let mut engine = Engine::new(&global, project)?;
     if !arguments.watch {
         return push(&engine, &wanted, &pods, None).await.map(|()| 0);
     }
@@ -107,9 +107,10 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     let mut rounds = JoinSet::new();
     for one in wanted {
         let watch = Watch::new()?;
-        let (engine, pods, first) = (engine.again(), Arc::clone(&pods), Arc::clone(&first));
+        let (engine, pods, first) = (engine.again()?, Arc::clone(&pods), Arc::clone(&first));
         rounds.spawn(async move { follow(engine, one, &pods, watch, &first).await });
     }
+    engine.rest();
     while let Some(ended) = rounds.join_next().await {
         if let Err(error) = ended.map_err(|error| CliError::internal(&error)).flatten() {
             engine.cancel.cancel();
@@ -138,11 +139,12 @@ async fn follow(
             _ => {}
         }
         begun = true;
+        engine.rest();
         if !tokio::task::block_in_place(|| watch.wait(&engine.cancel))? {
             return Ok(());
         }
         first.store(false, Ordering::Relaxed);
-        engine = engine.again();
+        engine = engine.again()?;
     }
 }
 
