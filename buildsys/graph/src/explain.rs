@@ -56,32 +56,27 @@ pub fn explain(old: &KeyManifest, new: &KeyManifest) -> Vec<Change> {
         }];
     }
     let mut changes = Vec::new();
-    let names = |manifest: &KeyManifest| -> BTreeMap<String, Value> {
-        manifest
-            .fields
-            .iter()
-            .map(|field| (field.name.clone(), field.value.clone()))
-            .collect()
-    };
-    let before = names(old);
-    let after: BTreeSet<&str> = new.fields.iter().map(|field| field.name.as_str()).collect();
-    for field in &new.fields {
-        match before.get(&field.name) {
+    let (before, after) = (numbered(old), numbered(new));
+    // A field whose name stands twice is compared with the one in the same place among those.
+    let values: BTreeMap<_, _> = before.iter().copied().collect();
+    for (name, value) in &after {
+        match values.get(name) {
             None => changes.push(Change::Added {
-                field: field.name.clone(),
+                field: name.0.to_owned(),
             }),
-            Some(value) => compare(&field.name, value, &field.value, &mut changes),
+            Some(old) => compare(name.0, old, value, &mut changes),
         }
     }
-    for field in &old.fields {
-        if !after.contains(field.name.as_str()) {
+    let left: BTreeSet<_> = after.iter().map(|(name, _)| *name).collect();
+    for (name, _) in before {
+        if !left.contains(&name) {
             changes.push(Change::Removed {
-                field: field.name.clone(),
+                field: name.0.to_owned(),
             });
         }
     }
     if changes.is_empty() && old.key() != new.key() {
-        // Same fields in another order, or one name twice.
+        // Same fields in another order.
         changes.push(Change::Text {
             field: "order of fields".to_owned(),
             old: None,
@@ -89,6 +84,19 @@ pub fn explain(old: &KeyManifest, new: &KeyManifest) -> Vec<Change> {
         });
     }
     changes
+}
+
+/// The fields in order, each named by its name and by how many of that name stand before it.
+fn numbered(manifest: &KeyManifest) -> Vec<((&str, usize), &Value)> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let fields = manifest.fields.iter();
+    fields
+        .map(|field| {
+            let count = counts.entry(&field.name).or_default();
+            *count += 1;
+            ((field.name.as_str(), *count - 1), &field.value)
+        })
+        .collect()
 }
 
 fn compare(field: &str, old: &Value, new: &Value, changes: &mut Vec<Change>) {
