@@ -18,4 +18,4 @@ pub const MEMORIES: [&str; 1] = [LAST];
 pub const HINTS: [&str; 1] = [BASE];
 
 /// Purposes of scratch folders whose entries are of use again, and are made again where they are missing.
-pub const CACHES: [&str; 4] = [PURPOSE, "tools", "git", "charts"];
+pub const CACHES: [&str; 6] = [PURPOSE, "tools", "git", "charts", "verify", "base"];

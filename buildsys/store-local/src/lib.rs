@@ -27,7 +27,7 @@ mod snapshots;
 mod store;
 mod unpack;
 
-pub use gc::{Collected, Hold, Part, Policy, Usage};
+pub use gc::{Collected, Hold, Part, Policy, Stage, Usage};
 pub use layout::{MEMORY, VERSION, needs_memory};
 pub use remove::remove_tree;
 pub use scan::{Filter, Modes, Scan, ScanError, ScanStats, Verdict, scan};

@@ -94,7 +94,7 @@ fn writer() {
                 hints: &[],
                 caches: &[],
             };
-            store.collect(&policy, false, &mut || true).unwrap();
+            store.collect(&policy, false, &mut |_| true).unwrap();
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use tbuild_digest::{ActionKey, BlobDigest, DiffId, Sha256};
 use tbuild_store::Store as _;
-use tbuild_store_local::{Collected, LocalStore, Part, Policy};
+use tbuild_store_local::{Collected, LocalStore, Part, Policy, Stage};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -33,11 +33,11 @@ fn policy() -> Policy<'static> {
 }
 
 fn collect(store: &LocalStore, policy: &Policy<'_>) -> Collected {
-    let never = &mut || panic!("nobody uses it");
-    let would = store.collect(policy, true, never).unwrap().unwrap();
-    let did = store.collect(policy, false, never).unwrap().unwrap();
+    let told = &mut |stage| stage != Stage::Waiting;
+    let would = store.collect(policy, true, told).unwrap().unwrap();
+    let did = store.collect(policy, false, told).unwrap().unwrap();
     assert_eq!(would, did, "what is said beforehand is what is done");
-    let again = store.collect(policy, false, never).unwrap().unwrap();
+    let again = store.collect(policy, false, told).unwrap().unwrap();
     assert_eq!(again.bytes(), 0, "once is enough: {again:?}");
     did
 }
@@ -277,14 +277,15 @@ fn whoever_uses_the_store_is_waited_for() {
     let (_folder, store) = fresh();
     let (one, other) = (store.hold().unwrap(), store.hold().unwrap());
     let mut asked = 0;
-    let given_up = store.collect(&policy(), false, &mut || {
+    let given_up = store.collect(&policy(), false, &mut |stage| {
+        assert_eq!(stage, Stage::Waiting);
         asked += 1;
         asked < 3
     });
     assert_eq!((given_up.unwrap(), asked), (None, 3));
     drop(one);
     let mut other = Some(other);
-    let done = store.collect(&policy(), false, &mut || other.take().is_some());
+    let done = store.collect(&policy(), false, &mut |_| other.take().is_some());
     assert!(done.unwrap().is_some());
     drop(store.hold().unwrap());
 }

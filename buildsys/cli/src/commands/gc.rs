@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use tbuild_dockerfile::{parse_duration, parse_size};
 use tbuild_exec::Cancel;
 use tbuild_kinds::{CACHES, HINTS, MEMORIES, ROOTS};
-use tbuild_store_local::{Collected, Policy};
+use tbuild_store_local::{Collected, Policy, Stage};
 
-use crate::args::Global;
+use crate::args::{Global, Progress};
 use crate::engine::{listen, open_store};
 use crate::error::CliError;
 use crate::output::{json, line};
@@ -49,6 +49,7 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
     let used_since = SystemTime::now()
         .checked_sub(arguments.keep_for)
         .unwrap_or(SystemTime::UNIX_EPOCH);
+    let silent = matches!(global.progress, Progress::Quiet | Progress::Json);
     let (most, dry_run) = (arguments.max_size, global.dry_run);
     let collected = tokio::task::spawn_blocking(move || {
         let policy = Policy {
@@ -60,9 +61,19 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
             caches: &CACHES,
         };
         let mut told = false;
-        store.collect(&policy, dry_run, &mut || {
-            if !std::mem::replace(&mut told, true) {
-                eprint("waiting for another tbuild, which uses the store\n");
+        let mut parts = 0;
+        store.collect(&policy, dry_run, &mut |stage| {
+            match stage {
+                _ if silent => {}
+                Stage::Waiting if !told => {
+                    told = true;
+                    eprint("waiting for another tbuild, which uses the store\n");
+                }
+                Stage::Removing(done, all) if done * 10 / all > parts => {
+                    parts = done * 10 / all;
+                    eprint(&format!("{done} of {all} folders removed\n"));
+                }
+                _ => {}
             }
             !cancel.is_cancelled()
         })

@@ -48,6 +48,15 @@ impl Part {
     }
 }
 
+/// How far a collection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Somebody uses the store. Told ten times a second.
+    Waiting,
+    /// Folders that are gone already, to everybody else: how many are removed, and of how many.
+    Removing(usize, usize),
+}
+
 /// What a collection removed, or would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Collected {

@@ -7,7 +7,7 @@ use tbuild_store::StoreError;
 use super::inventory::{Entry, Inventory, Sizes};
 use super::mark::{Kept, mark};
 use super::usage::folder_size;
-use super::{Collected, Part, Policy};
+use super::{Collected, Part, Policy, Stage};
 use crate::{LocalStore, io, remove_tree};
 
 /// What goes, in the order in which it does: a result is gone before what it names.
@@ -51,9 +51,8 @@ fn doomed<'a>(found: &'a Inventory, kept: &Kept) -> Doomed<'a> {
 }
 
 impl LocalStore {
-    /// Removes what a policy does not keep. Waits until no process [holds](LocalStore::hold) the store; `waiting` is
-    /// asked ten times a second whether to go on, and none comes back if it is not. With `dry_run`, nothing goes, and
-    /// what would is measured.
+    /// Removes what a policy does not keep. Waits until no process [holds](LocalStore::hold) the store. `told` hears how
+    /// far it is, and says whether to go on waiting: none comes back if it is not. With `dry_run`, nothing goes, and what would is measured.
     ///
     /// Others wait while it finds out what goes; that it is removed, they do not notice. Stopped at any instant, it
     /// leaves a store that is right: results go before what they name.
@@ -61,7 +60,7 @@ impl LocalStore {
         &self,
         policy: &Policy<'_>,
         dry_run: bool,
-        waiting: &mut dyn FnMut() -> bool,
+        told: &mut dyn FnMut(Stage) -> bool,
     ) -> Result<Option<Collected>, StoreError> {
         self.recover_once()?;
         let sizes = if policy.most.is_some() {
@@ -69,7 +68,7 @@ impl LocalStore {
         } else {
             Sizes::new()
         };
-        let Some(alone) = self.alone(waiting)? else {
+        let Some(alone) = self.alone(told)? else {
             return Ok(None);
         };
         let found = self.inventory(policy, &sizes)?;
@@ -106,13 +105,17 @@ impl LocalStore {
             collected.quarantine.add(folder_size(&path)?);
             io::remove_file(&path)?;
         }
+        let all = snapshots.len() + caches.len();
+        let mut done = 0;
         for (part, paths) in [
             (&mut collected.snapshots, snapshots),
             (&mut collected.caches, caches),
         ] {
             for path in paths {
+                told(Stage::Removing(done, all));
                 part.add(folder_size(&path)?);
                 remove_tree(&path)?;
+                done += 1;
             }
         }
         Ok(Some(collected))

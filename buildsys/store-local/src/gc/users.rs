@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tbuild_store::StoreError;
 
+use super::Stage;
 use crate::{LocalStore, io};
 
 /// The file to lock. No name of a lock begins with a dot.
@@ -55,16 +56,16 @@ impl LocalStore {
         Ok(Hold { _file: Some(file) })
     }
 
-    /// Waits until nobody holds the store. `waiting` is asked ten times a second whether to go on; none if it is not.
+    /// Waits until nobody holds the store. `told` says whether to go on; none if it is not.
     pub(super) fn alone(
         &self,
-        waiting: &mut dyn FnMut() -> bool,
+        told: &mut dyn FnMut(Stage) -> bool,
     ) -> Result<Option<Hold>, StoreError> {
         let file = self.users()?;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(Hold { _file: Some(file) })),
-                Err(TryLockError::WouldBlock) if !waiting() => return Ok(None),
+                Err(TryLockError::WouldBlock) if !told(Stage::Waiting) => return Ok(None),
                 Err(TryLockError::WouldBlock) => std::thread::sleep(EVERY),
                 Err(TryLockError::Error(source)) => {
                     return Err(io::fail("lock", &self.layout().path(FILE), source));
