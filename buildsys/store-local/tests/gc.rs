@@ -264,10 +264,11 @@ fn caches_go_by_their_own_time_and_others_are_left_alone() {
         fs::write(tools.join(name).join("lock"), "").unwrap();
     }
     fs::write(own.join("key.pem"), "secret").unwrap();
+    fs::write(tools.join("file"), "a program").unwrap();
     age(&store, 30);
     set_age(&tools.join("new/lock"), 1);
     let gone = collect(&store, &policy());
-    assert_eq!(gone.caches.count, 2);
+    assert_eq!(gone.caches.count, 3);
     assert!(tools.join("new").exists() && !tools.join("old").exists());
     assert!(own.join("key.pem").exists());
 }
