@@ -54,8 +54,6 @@ pub(super) struct Inventory {
     pub blobs: BTreeMap<Sha256, Entry>,
     pub snapshots: BTreeMap<Sha256, Vec<Snapshot>>,
     pub caches: Vec<Entry>,
-    /// What has no place in the store: files that no digest names.
-    pub strays: Vec<Entry>,
 }
 
 /// Sizes of folders by path, measured before anybody has to wait for it.
@@ -114,10 +112,10 @@ impl LocalStore {
         let mut found = Inventory::default();
         let actions = self.layout().path("actions");
         for shard in io::names(&actions)? {
-            files(&actions.join(shard), &mut found.actions, &mut found.strays)?;
+            files(&actions.join(shard), &mut found.actions)?;
         }
         let blobs = self.layout().path("blobs/sha256");
-        files(&blobs, &mut found.blobs, &mut found.strays)?;
+        files(&blobs, &mut found.blobs)?;
         self.references_into(policy, &mut found)?;
         for folder in self.snapshot_folders()? {
             for name in io::names(&folder)? {
@@ -136,12 +134,9 @@ impl LocalStore {
                     Some((layer, over)) => (layer, Sha256::from_hex(over).ok()),
                     None => (text, None),
                 };
-                match Sha256::from_hex(layer) {
-                    Ok(layer) => {
-                        let snapshot = Snapshot { entry, over };
-                        found.snapshots.entry(layer).or_default().push(snapshot);
-                    }
-                    Err(_) => found.strays.push(entry),
+                if let Ok(layer) = Sha256::from_hex(layer) {
+                    let snapshot = Snapshot { entry, over };
+                    found.snapshots.entry(layer).or_default().push(snapshot);
                 }
             }
         }
@@ -219,11 +214,7 @@ fn of_a_table(path: &Path) -> Vec<Sha256> {
 }
 
 /// The files of a folder, by the digests that they are named by.
-fn files(
-    folder: &Path,
-    found: &mut BTreeMap<Sha256, Entry>,
-    strays: &mut Vec<Entry>,
-) -> Result<(), StoreError> {
+fn files(folder: &Path, found: &mut BTreeMap<Sha256, Entry>) -> Result<(), StoreError> {
     for name in io::names(folder)? {
         let path = folder.join(&name);
         let Some(metadata) = look(&path)? else {
@@ -234,11 +225,9 @@ fn files(
             bytes: on_disk(&metadata),
             path,
         };
-        match name.to_str().and_then(|name| Sha256::from_hex(name).ok()) {
-            Some(digest) => {
-                found.insert(digest, entry);
-            }
-            None => strays.push(entry),
+        // What is none of ours is left alone.
+        if let Some(digest) = name.to_str().and_then(|name| Sha256::from_hex(name).ok()) {
+            found.insert(digest, entry);
         }
     }
     Ok(())

@@ -43,10 +43,6 @@ fn doomed<'a>(found: &'a Inventory, kept: &Kept) -> Doomed<'a> {
     doomed.caches = caches
         .filter_map(|(place, entry)| (!kept.caches.contains(&place)).then_some(entry))
         .collect();
-    // Of whatever kind they are: they are counted with what they lie among.
-    for stray in &found.strays {
-        doomed.blobs.push(stray);
-    }
     doomed
 }
 
