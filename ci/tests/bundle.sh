@@ -31,7 +31,7 @@ if [ "${1:-}" = inside ]; then
     [ -n "$(curl -fsS --noproxy '*' --max-time 20 "$site$style")" ] || fail 'its style sheet is empty'
     ok 'its style sheet, too'
     output=$(t cluster 2>&1); same 'run again, nothing runs' 0 "$(ran "$output")"
-    # What is made again from what is not here must not be thrown away here: only the site is asked for.
+    # All but what the cluster runs, and what its node's root lies over.
     exits 'garbage is collected' 0 t gc --keep-for 0
     for repository in $(curl -fsS --noproxy '*' "$registry/_catalog" | jq -r '.repositories[]'); do
         for tag in $(curl -fsS --noproxy '*' "$registry/$repository/tags/list" | jq -r '.tags[]'); do
@@ -44,6 +44,8 @@ if [ "${1:-}" = inside ]; then
     done
     [ "${pulled:-0}" -gt 20 ] || fail "the registry has only ${pulled:-0} blobs"
     ok 'and what is deployed can be pulled'
+    exits 'its pods start again' 0 t reset nginx
+    holds 'and serve' "$(curl -fsS --noproxy '*' --max-time 20 --retry 20 --retry-all-errors --retry-delay 1 $site/)" '<title>Tator</title>'
     exits 'the node goes' 0 t node down
     exit
 fi

@@ -4,11 +4,11 @@ use tbuild_realise::LAST;
 use tbuild_registry::TAGS;
 
 use crate::cache_mount::PURPOSE;
-use crate::deploy::RENDERED;
+use crate::deployed::DEPLOYED;
 use crate::resemble::BASE;
 
-/// Spaces of references that keep what they name: releases as they were deployed last, and what users have tagged.
-pub const ROOTS: [&str; 2] = [RENDERED, TAGS];
+/// Spaces of references that keep what they name: what clusters and nodes run, and what users have tagged.
+pub const ROOTS: [&str; 2] = [DEPLOYED, TAGS];
 
 /// Spaces of references that stay without what they name: what a node was known by, so that `why` can say that its
 /// result is gone.

@@ -15,7 +15,7 @@ use crate::value::{PushValue, input};
 use crate::{ChartValue, FileValue, World};
 
 /// The store's space for rendered documents, by all that decides them.
-pub(crate) const RENDERED: &str = "rendered";
+const RENDERED: &str = "rendered";
 /// Characters of a key that fit a label.
 const KEY: usize = 40;
 

@@ -14,6 +14,7 @@ mod copy;
 mod cwd;
 mod deadline;
 mod deploy;
+mod deployed;
 mod dev;
 mod emulation;
 mod facts;
@@ -72,6 +73,7 @@ pub mod platforms;
 
 pub use collect::{CACHES, HINTS, MEMORIES, ROOTS};
 pub use deploy::helm_program;
+pub use deployed::{forget_node, forget_release, note_node};
 pub use dev::{DevPods, DevPushed};
 pub use index::Built;
 pub use left_out::{BUILD_ONLY, LEFT_OUT, LeftOut};

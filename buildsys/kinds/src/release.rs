@@ -16,6 +16,7 @@ use tbuild_store::Store as _;
 
 use crate::ReleaseValue;
 use crate::deploy::{Desired, helm_failure, helm_program, kube_failure, label};
+use crate::deployed::note_release;
 
 /// A release. Its inputs: chart, helm, the images' pushes.
 pub(crate) struct Release {
@@ -27,6 +28,20 @@ pub(crate) struct Release {
 const LOOK: Duration = Duration::from_millis(500);
 
 impl Release {
+    /// Keeps the images from being collected.
+    fn note(&self, cluster: &str, values: &Value) -> Result<(), OpError> {
+        let images = values["images"].as_object().into_iter().flatten();
+        let images = images.filter_map(|(_, image)| image.as_str().map(str::to_owned));
+        let Desired {
+            world,
+            release,
+            namespace,
+            ..
+        } = &self.desired;
+        let place = (cluster, namespace.as_str(), release.as_str());
+        Ok(note_release(world.store.as_ref(), place, images)?)
+    }
+
     fn manifest(&self, documents: &[Value]) -> KeyManifest {
         let named = documents.iter().map(|document| {
             let text = |path: &str| {
@@ -75,6 +90,10 @@ impl Op for Release {
             }
             Some(_) => (true, String::new()),
         };
+        if satisfied {
+            // Perhaps by another store, or a tbuild that kept no account.
+            self.note(cluster.url(), &values)?;
+        }
         let satisfied = satisfied.then(|| Output::new(ReleaseValue { key: key.clone() }));
         Ok(Prepared::Effect(Effect {
             manifest,
@@ -109,6 +128,8 @@ impl Op for Release {
             format!("release-{}-{namespace}-{release}", cluster.url()),
         );
         let _alone = crate::world::blocking(move || Ok(store.lock(&name)?)).await?;
+        // Before a cluster hears of them.
+        self.note(cluster.url(), &values)?;
         let mut sink =
             |stream: Stream, line: &str| cx.output(stream, format!("{line}\n").as_bytes());
         let recovered = helm

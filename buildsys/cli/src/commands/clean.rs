@@ -2,6 +2,7 @@
 
 use tbuild_config::Release;
 use tbuild_exec::Stream;
+use tbuild_kinds::forget_release;
 
 use super::ask::ask;
 use super::status::{connect, failure};
@@ -63,6 +64,8 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         helm.uninstall(&name, &namespace, timeout, &mut sink, &engine.cancel)
             .await
             .map_err(|error| CliError::failed(chain(&error)))?;
+        let place = (cluster.url(), namespace.as_str(), name.as_str());
+        forget_release(engine.world.store.as_ref(), place)?;
     }
     Ok(0)
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use clap::Subcommand;
 use tbuild_config::{Kind, NodeRef};
 use tbuild_graph::NodeId;
-use tbuild_kinds::{Built, Nodes};
+use tbuild_kinds::{Built, Nodes, forget_node, note_node};
+use tbuild_kube::Cluster;
 use tbuild_node::{
     Addresses, BoxError, ClusterImages, Deadlines, DownOutcome, NodeError, NodeEvent, NodePhase,
     NodeSpec, Observer, UpOutcome,
 };
 
 use crate::args::Global;
-use crate::engine::{Engine, node_data, store_path};
+use crate::engine::{Engine, node_data, open_store, store_path};
 use crate::error::CliError;
 use crate::project::Project;
 use crate::report::{duration, eprint};
@@ -48,10 +49,16 @@ pub async fn run(global: &Global, arguments: &Arguments) -> Result<u8, CliError>
         Action::Up => up(global).await,
         Action::Down { keep } => {
             let data = node_data(global);
+            let kubeconfig = data.join("kubeconfig");
+            let cluster = Cluster::connect(&[kubeconfig], None).await;
             let outcome = tokio::task::spawn_blocking(move || tbuild_node::down(&data, keep)).await;
             let outcome = outcome
                 .map_err(|error| CliError::internal(&error))?
                 .map_err(|error| failure(&error))?;
+            if !keep {
+                let cluster = cluster.as_ref().ok().map(Cluster::url);
+                forget_node(&open_store(global)?, &node_data(global), cluster)?;
+            }
             eprint(match outcome {
                 DownOutcome::NotThere => "there is no node\n",
                 DownOutcome::Stopped | DownOutcome::Cleaned if keep => {
@@ -113,6 +120,7 @@ async fn up(global: &Global) -> Result<u8, CliError> {
     let image = image.ok_or_else(|| CliError::failed("the node's image was not built"))?;
     let world = Arc::clone(&engine.world);
     let layers = image.state.layers.clone();
+    note_node(world.store.as_ref(), &node_data(global), &layers)?;
     let lower = tokio::task::spawn_blocking(move || world.snapshots(&layers)).await;
     let lower = lower.map_err(|error| CliError::internal(&error))??;
     let tag = |name: &str| -> String {
