@@ -112,6 +112,8 @@ fn what_was_used_lately_stays_with_all_that_it_names() {
     store
         .set_reference("last", "step", Some(unused.hex().as_bytes()))
         .unwrap();
+    let broken = store.put_blob(b"not what it was").unwrap();
+    store.quarantine(&broken).unwrap();
     age(&store, 30);
     assert!(store.action(&used).unwrap().is_some(), "that is a use");
 
@@ -121,6 +123,7 @@ fn what_was_used_lately_stays_with_all_that_it_names() {
         (1, 1, 1)
     );
     assert!(gone.blobs.bytes > 0);
+    assert_eq!(gone.quarantine.count, 1);
     assert!(is_there(&store, below.0) && is_there(&store, config.0) && is_there(&store, gzip.0));
     assert!(!is_there(&store, lost.0));
     assert!(store.action(&unused).unwrap().is_none());

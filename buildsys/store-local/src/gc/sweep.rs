@@ -48,7 +48,8 @@ fn doomed<'a>(found: &'a Inventory, kept: &Kept) -> Doomed<'a> {
 
 impl LocalStore {
     /// Removes what a policy does not keep. Waits until no process [holds](LocalStore::hold) the store. `told` hears how
-    /// far it is, and says whether to go on waiting: none comes back if it is not. With `dry_run`, nothing goes, and what would is measured.
+    /// far it is, and says whether to go on waiting: none comes back if it is not. With `dry_run`, nothing goes, and what
+    /// would is measured.
     ///
     /// Others wait while it finds out what goes; that it is removed, they do not notice. Stopped at any instant, it
     /// leaves a store that is right: results go before what they name.
@@ -87,6 +88,9 @@ impl LocalStore {
             drop(alone);
             folders(&mut collected.snapshots, &doomed.snapshots)?;
             folders(&mut collected.caches, &doomed.caches)?;
+            for path in &self.quarantined()? {
+                collected.quarantine.add(folder_size(path)?);
+            }
             return Ok(Some(collected));
         }
         remove(&mut collected.actions, &doomed.actions)?;
@@ -95,11 +99,9 @@ impl LocalStore {
         remove(&mut collected.blobs, &doomed.blobs)?;
         let caches = self.set_aside(&doomed.caches)?;
         drop(alone);
-        let quarantine = self.layout().path("quarantine");
-        for name in io::names(&quarantine)? {
-            let path = quarantine.join(name);
-            collected.quarantine.add(folder_size(&path)?);
-            io::remove_file(&path)?;
+        for path in &self.quarantined()? {
+            collected.quarantine.add(folder_size(path)?);
+            io::remove_file(path)?;
         }
         let all = snapshots.len() + caches.len();
         let mut done = 0;
@@ -115,6 +117,12 @@ impl LocalStore {
             }
         }
         Ok(Some(collected))
+    }
+
+    fn quarantined(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let folder = self.layout().path("quarantine");
+        let names = io::names(&folder)?;
+        Ok(names.iter().map(|name| folder.join(name)).collect())
     }
 
     /// Moves folders out of sight, where they go with this process if nobody removes them before.
