@@ -83,6 +83,9 @@ printf 'FROM scratch\nCOPY --from=s . /\n' >"$work/git/Dockerfile"; chown -R $na
 output=$(as $name "$work/tbuild" --progress plain -C "$work/git" image x 2>&1) || fail "a git source: $output"
 ok "git reads the user's repository"
 
+exits 'it makes room in its store' 0 as $name "$work/tbuild" gc --keep-for 0
+same 'whoever owns the files of layers' '' "$(find "$home"/.cache/tbuild/snapshots*/ "$home/.cache/tbuild/tmp" -mindepth 1 -print -quit)"
+
 # --- one id alone ---------------------------------------------------------------------------------------------
 mkdir "$work/one"
 install -m 755 /bin/busybox "$work/one/busybox"

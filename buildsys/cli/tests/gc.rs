@@ -6,6 +6,7 @@
 )]
 
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
@@ -170,10 +171,9 @@ fn a_bound_holds() {
 #[test]
 fn a_build_that_runs_is_waited_for() {
     let bench = Bench::new();
-    bench.write(
-        "Dockerfile",
-        &format!("{DOCKERFILE}RUN [\"/bin/busybox\", \"sh\", \"-c\", \"echo begun; sleep 3\"]\n"),
-    );
+    // A step that ends when it is let, through its cache.
+    let step = r#"RUN --mount=type=cache,id=gate,target=/gate ["/bin/busybox", "sh", "-c", "until [ -e /gate/open ]; do sleep 0.05; done"]"#;
+    bench.write("Dockerfile", &format!("{DOCKERFILE}{step}\n"));
     bench.write("note", "note");
     let mut build = bench.command(&["image", "app"]);
     let build = build.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -183,11 +183,25 @@ fn a_build_that_runs_is_waited_for() {
         assert!(build.try_wait().unwrap().is_none(), "it has ended");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let gc = bench.command(&["gc", "--keep-for", "0"]).output().unwrap();
-    let said = String::from_utf8_lossy(&gc.stderr).into_owned();
+    let mut gc = bench.command(&["gc", "--keep-for", "0"]);
+    let mut gc = gc.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut lines = BufReader::new(gc.stderr.as_mut().unwrap());
+    lines.read_line(&mut said).unwrap();
     assert!(said.contains("waiting for another tbuild"), "{said}");
-    told(&gc);
+    assert!(gc.try_wait().unwrap().is_none(), "it does not wait");
+    while build.try_wait().unwrap().is_none() {
+        let caches = fs::read_dir(bench.at("store/scratch/cache-mounts"));
+        for cache in caches.into_iter().flatten() {
+            let files = cache.unwrap().path().join("files");
+            if files.exists() {
+                fs::write(files.join("open"), "").unwrap();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
     told(&build.wait_with_output().unwrap());
+    assert!(gc.wait().unwrap().success());
 }
 
 #[test]

@@ -7,10 +7,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW, flock, futimens};
+use rustix::fs::{FlockOperation, flock};
 use tbuild_dockerfile::{MountOwner, Sharing};
 use tbuild_exec::Cancel;
 use tbuild_realise::OpError;
+use tbuild_store_local::touch;
 
 /// The purpose of the store's scratch folder.
 pub(crate) const PURPOSE: &str = "cache-mounts";
@@ -62,16 +63,7 @@ pub(crate) fn take(
         };
         match flock(&lock, operation) {
             Ok(()) => {
-                // When it was used last: for whoever makes room.
-                let now = Timespec {
-                    tv_sec: 0,
-                    tv_nsec: UTIME_NOW,
-                };
-                let times = Timestamps {
-                    last_access: now,
-                    last_modification: now,
-                };
-                futimens(&lock, &times).map_err(|error| failed("use", &own, &error.into()))?;
+                touch(&lock).map_err(|error| failed("use", &own, &error))?;
                 let files = own.join("files");
                 if !files.exists() {
                     make(&own, &files, &fill)?;

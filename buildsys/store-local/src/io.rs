@@ -51,6 +51,13 @@ pub fn read_used(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)
         .map_err(|source| fail("read", path, source))?;
+    // A store that cannot be written to is not collected either.
+    let _ = touch(&file);
+    Ok(Some(bytes))
+}
+
+/// Makes now the time of a file: what is used like this is not collected soon.
+pub fn touch(file: &File) -> io::Result<()> {
     let now = Timespec {
         tv_sec: 0,
         tv_nsec: UTIME_NOW,
@@ -59,9 +66,7 @@ pub fn read_used(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
         last_access: now,
         last_modification: now,
     };
-    // A store that cannot be written to is not collected either.
-    let _ = rustix::fs::futimens(&file, &times);
-    Ok(Some(bytes))
+    Ok(rustix::fs::futimens(file, &times)?)
 }
 
 /// Makes a file that was not there, to write. The umask narrows `mode`.

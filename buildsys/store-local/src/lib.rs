@@ -28,6 +28,7 @@ mod store;
 mod unpack;
 
 pub use gc::{Collected, Hold, Part, Policy, Stage, Usage};
+pub use io::touch;
 pub use layout::{MEMORY, VERSION, needs_memory};
 pub use remove::remove_tree;
 pub use scan::{Filter, Modes, Scan, ScanError, ScanStats, Verdict, scan};
